@@ -1,0 +1,121 @@
+# Bodega: everything is built, run and tested from here; `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := all
+MAKEFLAGS += --no-builtin-rules
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+MODE ?= release
+BUILD ?= build
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+OUT := $(BUILD)/$(MODE)
+GEN := $(BUILD)/gen
+PARTS := build/third-party
+VERSION := $(shell cat libcommon/VERSION)
+
+SERVICES := $(notdir $(wildcard services/*))
+LIB_DIRS ?= base config loop otel db stream rpc http json auth service
+
+WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes -Wwrite-strings -Wundef \
+	-Wpointer-arith -Wcast-qual -Wformat=2 -Wimplicit-fallthrough -Wconversion -Wno-sign-conversion -Werror
+HARDENING := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fno-strict-overflow \
+	-fno-delete-null-pointer-checks -fno-strict-aliasing -ftrivial-auto-var-init=zero -D_GLIBCXX_ASSERTIONS
+CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 $(HARDENING) -fPIE
+CFLAGS_debug := -O0 -g3 -fPIE
+CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -fPIE
+CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -fPIE
+CFLAGS_coverage := -O0 -g --coverage -fprofile-update=atomic -fPIE
+CFLAGS := -std=gnu11 $(CFLAGS_$(MODE)) $(WARNINGS)
+CPPFLAGS := -D_GNU_SOURCE -DBODEGA_VERSION='"$(VERSION)"' -Ilibcommon/include -Ilibcommon/src -I$(GEN) -I$(PARTS)/include
+CFLAGS_GEN := $(filter-out -W%,$(CFLAGS))
+
+# libpq, libcurl and libmicrohttpd are our own static builds in every mode; the rest is Debian's,
+# static in the release, shared elsewhere (the sanitizers tell their code from ours by that).
+PACKAGED := grpc libprotobuf-c hiredis libcyaml yaml-0.1 jansson libcrypto
+LIBS_PARTS := $(PARTS)/lib/libpq.a $(PARTS)/lib/libpgcommon.a $(PARTS)/lib/libpgport.a $(PARTS)/lib/libmicrohttpd.a
+LINK_static := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections -Wl,-O1
+LIBS_static = $(LIBS_PARTS) -Wl,--start-group $(shell pkg-config --static --libs $(PACKAGED)) -lboost_context -lstdc++ -lm -Wl,--end-group
+LINK_shared := -pie
+LIBS_shared = $(LIBS_PARTS) $(shell pkg-config --libs $(PACKAGED)) -lssl -l:libboost_context.a -lm -lpthread
+LINKAGE := $(if $(filter release,$(MODE)),static,shared)
+LDFLAGS := $(CFLAGS_$(MODE)) $(LINK_$(LINKAGE))
+# glibc's static name service and c-ares warn about what a scratch image does not need; see ARCHITECTURE.md.
+LDFLAGS += $(if $(filter static,$(LINKAGE)),-Wl,--no-warnings)
+LIBS = $(LIBS_$(LINKAGE))
+
+PROTOS := $(wildcard proto/*.proto)
+PROTO_C := $(PROTOS:proto/%.proto=$(GEN)/%.pb-c.c)
+PROTO_H := $(PROTO_C:.c=.h)
+LIB_SRC := $(foreach d,$(LIB_DIRS),$(wildcard libcommon/src/$(d)/*.c))
+LIB_OBJ := $(LIB_SRC:%.c=$(OUT)/obj/%.o) $(OUT)/obj/gen/health.pb-c.o
+LIB := $(OUT)/lib/libcommon.a
+GEN_OBJ := $(patsubst $(GEN)/%.c,$(OUT)/obj/gen/%.o,$(filter-out $(GEN)/health.pb-c.c,$(PROTO_C))) $(OUT)/obj/gen/migrations.o
+BINS := $(SERVICES:%=$(OUT)/bin/%)
+
+all: $(BINS) ## build the four services (MODE=release, debug, asan, tsan)
+
+# --- what the compiler needs ---------------------------------------------------------------
+
+READY := build/.packages build/third-party/.done
+
+build/.packages: libcommon/third-party/packages.txt
+	libcommon/third-party/install-packages $<
+	@mkdir -p build && touch $@
+
+build/third-party/.done: libcommon/third-party/build-parts | build/.packages
+	libcommon/third-party/build-parts $(PARTS)
+	@touch $@
+
+# --- generated ------------------------------------------------------------------------------
+
+$(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto | $(READY)
+	@mkdir -p $(GEN)
+	protoc --c_out=$(GEN) --proto_path=proto $<
+
+$(GEN)/migrations.c: $(wildcard migrations/*.sql) libcommon/third-party/embed-migrations | $(READY)
+	@mkdir -p $(GEN)
+	libcommon/third-party/embed-migrations $(sort $(wildcard migrations/*.sql)) > $@.new && mv $@.new $@
+
+# --- compiling -------------------------------------------------------------------------------
+
+$(OUT)/obj/gen/%.o: $(GEN)/%.c | $(READY)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS_GEN) -MMD -MP -c -o $@ $<
+
+$(OUT)/obj/%.o: %.c | $(READY) $(PROTO_H)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
+
+$(LIB): $(LIB_OBJ)
+	@mkdir -p $(@D)
+	@rm -f $@
+	ar rcs $@ $^
+
+define service_rules
+$(OUT)/bin/$(1): $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard services/$(1)/*.c)) $(GEN_OBJ) $(LIB)
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS) -o $$@.full $$(filter %.o %.a,$$^) $$(LIBS)
+	$$(if $$(filter release,$$(MODE)),strip -o $$@ $$@.full,cp $$@.full $$@)
+endef
+$(foreach s,$(SERVICES),$(eval $(call service_rules,$(s))))
+
+# --- tests -----------------------------------------------------------------------------------
+
+TEST_SRC := $(wildcard tests/unit/test_*.c tests/integration/test_*.c tests/contract/test_*.c)
+TEST_BINS := $(TEST_SRC:%.c=$(OUT)/%)
+TEST_HELP := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/*.c))
+RULES_OBJ := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard services/*/rules.c))
+LIBS_TEST := -lcmocka -l:libcurl.a
+
+$(TEST_BINS): $(OUT)/%: $(OUT)/obj/%.o $(TEST_HELP) $(RULES_OBJ) $(GEN_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_$(MODE)) -pie -o $@ $(filter %.o %.a,$^) $(LIBS_PARTS) $(PARTS)/lib/libcurl.a $(LIBS_shared) -lcmocka -lz
+
+tests-built: $(TEST_BINS) $(BINS)
+
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)
+
+.PHONY: all tests-built
+.SECONDARY:
+.DELETE_ON_ERROR:

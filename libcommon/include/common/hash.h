@@ -1,0 +1,13 @@
+/* Digests. Any thread. Source: FIPS 180-4. */
+#ifndef COMMON_HASH_H
+#define COMMON_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+void hash_sha1(const void *data, size_t bytes, uint8_t out[20]);
+void hash_sha256(const void *data, size_t bytes, uint8_t out[32]);
+/* Lower-case hexadecimal with a NUL; out holds 2 * bytes + 1. */
+char *hash_hex(const void *data, size_t bytes, char *out);
+
+#endif

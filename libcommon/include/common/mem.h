@@ -1,0 +1,20 @@
+/* Heap memory that does not fail: out of memory ends the process with a message.
+ * The caller frees with free(). Also the scoped release of heap pointers. */
+#ifndef COMMON_MEM_H
+#define COMMON_MEM_H
+
+#include <stddef.h>
+
+void *mem_alloc(size_t bytes);                                     /* zeroed */
+void *mem_array(size_t count, size_t bytes);                       /* zeroed; ends the process on overflow */
+void *mem_resize(void *memory, size_t count, size_t bytes);
+char *mem_text(const char *text);                                  /* a copy; NULL gives NULL */
+char *mem_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+void mem_free_pointer(void *pointer_to_pointer);
+#define scoped_free __attribute__((cleanup(mem_free_pointer)))
+
+#define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
+#define array_count(array) (sizeof(array) / sizeof((array)[0]))
+
+#endif

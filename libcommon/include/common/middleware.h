@@ -1,0 +1,53 @@
+/* The seam: one place where logging, telemetry and authentication see every call.
+ *
+ * http, rpc, db and stream announce each call with call_begin() and call_end() around it.
+ * Registered middleware sees them in order of registration, and their ends in reverse.
+ * Register before the loops start; from then on the list is read-only. Callbacks run on
+ * the loop's thread, inside the call's fiber, and must not wait unless noted. */
+#ifndef COMMON_MIDDLEWARE_H
+#define COMMON_MIDDLEWARE_H
+
+#include "common/request.h"
+
+enum call_kind {
+    CALL_HTTP_SERVER,
+    CALL_RPC_SERVER,
+    CALL_RPC_CLIENT,
+    CALL_DB,
+    CALL_STREAM_SEND,
+    CALL_STREAM_RECEIVE,
+    CALL_STREAM_PROCESS,
+    CALL_STREAM_SETTLE,
+};
+
+enum { MIDDLEWARE_MAX = 8 };
+
+struct call {
+    enum call_kind kind;
+    const char *name;       /* "/api/users/:id", "user.User/GetUser", a statement's name, a stream's key */
+    const char *method;     /* HTTP method; the statement's summary; NULL elsewhere */
+    const char *text;       /* HTTP path; the statement's text; NULL elsewhere */
+    const char *peer;       /* the other side as address:port or target, where known */
+    const struct carrier *carrier;  /* to extract from (server, process) or inject into (client, send); or NULL */
+    unsigned items;         /* rows or messages, where that says something */
+    int status;             /* at the end: HTTP status or gRPC code */
+    int64_t begin_ns;       /* monotonic */
+    struct trace_context outer;     /* private: restored by call_end */
+    void *state[MIDDLEWARE_MAX];    /* one for each middleware, NULL at first */
+};
+
+struct middleware {
+    const char *name;
+    /* An error here ends the call before it runs (server kinds only): authentication's place. May be NULL. */
+    enum err (*begin)(struct request *req, struct call *call, void **state);
+    void (*end)(struct request *req, struct call *call, enum err err, void **state); /* or NULL */
+};
+
+void middleware_use(const struct middleware *middleware);
+
+/* Sets begin_ns, joins or starts the trace (server and process kinds read the carrier; the others
+ * write to it), then asks each middleware. After an error call_end() is still owed. */
+enum err call_begin(struct request *req, struct call *call);
+void call_end(struct request *req, struct call *call, enum err err);
+
+#endif

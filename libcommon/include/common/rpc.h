@@ -1,0 +1,90 @@
+/* gRPC for fibers: unary methods over protobuf-c messages.
+ *
+ * Server: one process-wide struct rpc_server; each loop has a completion queue of its own, polled
+ * by a thread that hands finished operations to the loop. A method's handler runs in a fiber.
+ * Client: a struct rpc_client belongs to one loop. Messages in and out are protobuf-c structs whose
+ * memory is in the request's arena. Deadlines and trace context go with the call; a caller that
+ * hangs up cancels the handler's request.
+ * Errors: the peer's status code as enum err with its message in the failure; ERR_UNAVAILABLE when no
+ * address can be reached. Source: gRPC over HTTP/2; grpc.health.v1; grpc core's C surface. */
+#ifndef COMMON_RPC_H
+#define COMMON_RPC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "common/err.h"
+
+struct loop;
+struct request;
+struct rpc_client;
+struct rpc_server;
+struct worker;
+
+/* A procedure as both sides know it: rpc_procedure("user.User/GetUser", user__get_user_request, user__user_response). */
+struct rpc_procedure {
+    const char *name; /* without the leading slash */
+    const ProtobufCMessageDescriptor *in, *out;
+};
+
+#define RPC_PROCEDURE(name_, in_, out_) {.name = (name_), .in = &in_##__descriptor, .out = &out_##__descriptor}
+
+/* in: the message received. out: initialised, to be filled; strings from the arena or static. */
+typedef enum err rpc_handler(struct request *req, const void *in, void *out);
+
+struct rpc_method {
+    struct rpc_procedure procedure;
+    rpc_handler *handler;
+};
+
+struct rpc_server_settings {
+    const char *listen;             /* address:port; port 0 takes a free one */
+    int message_bytes_max;
+    int requests_max;               /* running in one process; beyond it RESOURCE_EXHAUSTED at once */
+    int streams_max;                /* concurrent calls a connection */
+    int deadline_ms;                /* for calls that bring none, and the most for those that do */
+    int keepalive_ms;
+    int connection_age_ms;          /* then GOAWAY, so that clients spread over new addresses; 0: never */
+};
+
+/* workers: one for each loop that serves. ERR_UNAVAILABLE when the address cannot be bound. settings and tables are kept. */
+enum err rpc_server_open(struct rpc_server **out, const struct rpc_server_settings *settings,
+                         const struct rpc_method *methods, unsigned method_count, const struct worker *workers,
+                         unsigned worker_count);
+int rpc_server_port(const struct rpc_server *server);
+/* What Health/Check and Watch answer for "" and for each service of the table. Any thread. */
+void rpc_server_serving(struct rpc_server *server, bool serving);
+/* GOAWAY, no new calls; calls in flight go on. done runs on workers[0]'s loop when the last has ended. */
+void rpc_server_drain(struct rpc_server *server, void (*done)(void *arg), void *arg);
+/* Cancels what is left and frees. Not from a loop's thread; the loops must still run. */
+void rpc_server_close(struct rpc_server *server);
+
+struct rpc_client_settings {
+    const char *target;             /* "host:port", "dns:///host:port": round robin over every address of it */
+    int message_bytes_max;
+    int calls_max;                  /* in flight; beyond it ERR_UNAVAILABLE */
+    int keepalive_ms;
+};
+
+struct rpc_client *rpc_client_open(struct loop *loop, const char *name, const struct rpc_client_settings *settings);
+/* Cancels calls in flight with ERR_CANCELLED and frees when they have ended. Fiber only. */
+void rpc_client_close(struct rpc_client *client);
+const char *rpc_client_name(const struct rpc_client *client);
+
+/* *out is unpacked into the arena and set on ERR_OK only. */
+enum err rpc_call(struct request *req, struct rpc_client *client, const struct rpc_procedure *procedure,
+                  const void *in, void *out_pointer);
+/* Asks grpc.health.v1.Health/Check; ERR_OK only for SERVING. */
+enum err rpc_check(struct request *req, struct rpc_client *client);
+
+struct rpc_stats {
+    uint64_t started, ended, failed, refused;
+    unsigned in_flight;
+};
+
+struct rpc_stats rpc_server_stats(const struct rpc_server *server); /* any thread */
+struct rpc_stats rpc_client_stats(const struct rpc_client *client);
+
+#endif

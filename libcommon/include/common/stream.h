@@ -1,0 +1,82 @@
+/* Redis streams for fibers: a producer, and consumers in a group.
+ *
+ * A struct stream belongs to one loop and holds one connection for commands; each consumer has
+ * one more, for its blocking reads. Reconnects by itself with jittered back-off (100 ms to 2 s).
+ * Loop thread only. Everything that a reply carries is copied into the request's arena.
+ * Errors: ERR_UNAVAILABLE (no connection, lost meanwhile, queue full), ERR_DEADLINE_EXCEEDED,
+ * ERR_INTERNAL (Redis answered an error; it is logged).
+ * Source: Redis streams; hiredis. */
+#ifndef COMMON_STREAM_H
+#define COMMON_STREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/trace.h"
+
+struct loop;
+struct request;
+struct stream;
+struct stream_consumer;
+struct worker;
+
+struct stream_settings {
+    const char *url;            /* redis://[user:password@]host:port[/db], or unix:///path */
+    int64_t length_max;         /* XADD ... MAXLEN ~ this; 0: never trimmed */
+    int queue_max;              /* commands in flight; beyond it ERR_UNAVAILABLE */
+    int connect_timeout_ms;
+};
+
+struct stream *stream_open(struct loop *loop, const struct stream_settings *settings);
+void stream_close(struct stream *stream);
+bool stream_up(const struct stream *stream);
+
+struct stream_entry {
+    const char *key;                    /* the stream */
+    const char *data;                   /* field `data`: a JSON text */
+    struct trace_context trace;         /* rides in further fields when valid */
+    char id[48];                        /* out: what Redis called it */
+    enum err err;                       /* out: its own fate */
+};
+
+/* Sends all in one go and waits for all answers. ERR_OK when each was taken; otherwise the first error, and
+ * each entry's err tells. A call CALL_STREAM_SEND is announced for each entry. */
+enum err stream_add(struct request *req, struct stream_entry *entries, unsigned count);
+
+struct stream_message {
+    const char *id;
+    const char *data;                   /* NULL when the field is missing */
+    struct trace_context trace;         /* of its fields; trace_valid() tells whether there was one */
+    unsigned deliveries;                /* 1 at first */
+    bool done;                          /* set by the handler: acknowledge it. Left false: it comes again */
+};
+
+struct stream_consumer_settings {
+    const char *key, *group;
+    const char *name;                   /* of this consumer, unique in the group */
+    unsigned batch;                     /* messages a read; default 100 */
+    int block_ms;                       /* of a read; default 2000 */
+    int claim_idle_ms;                  /* a message that nobody settled for so long is taken over; default 30000 */
+    unsigned deliveries_max;            /* then it goes to dead_key with the reason; default 5 */
+    const char *dead_key;
+};
+
+/* Handles a batch; ERR_OK, or why it stopped early (logged; what is not done comes again after claim_idle_ms). */
+typedef enum err stream_handler(struct request *req, struct stream_message *messages, unsigned count);
+
+/* Runs in fibers of its own until stopped: makes the group (and the stream) when missing, reads, hands over,
+ * acknowledges, claims, moves to the dead-letter stream. settings and worker are kept. */
+struct stream_consumer *stream_consume(const struct worker *worker, const struct stream_consumer_settings *settings,
+                                       stream_handler *handler);
+/* Stops reading, lets the batch in hand finish, frees. Waits: fiber only. */
+void stream_consumer_stop(struct stream_consumer *consumer);
+
+struct stream_stats {
+    uint64_t added, received, settled, claimed, dead, errors, refused, reconnects;
+    unsigned in_flight;
+};
+
+struct stream_stats stream_stats(const struct stream *stream); /* with all its consumers */
+
+#endif
