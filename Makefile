@@ -7,6 +7,8 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 
 MODE ?= release
+Q := $(if $(V),,@)
+say = @printf '  %-8s %s\n' $(1) $(2)
 BUILD ?= build
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 OUT := $(BUILD)/$(MODE)
@@ -27,7 +29,7 @@ CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-
 CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -fPIE
 CFLAGS_coverage := -O0 -g --coverage -fprofile-update=atomic -fPIE
 CFLAGS := -std=gnu11 $(CFLAGS_$(MODE)) $(WARNINGS)
-CPPFLAGS := -D_GNU_SOURCE -DBODEGA_VERSION='"$(VERSION)"' -Ilibcommon/include -Ilibcommon/src -I$(GEN) -I$(PARTS)/include
+CPPFLAGS := -D_GNU_SOURCE -DBODEGA_VERSION='"$(VERSION)"' -Ilibcommon/include -Itests -Ilibcommon/src -I$(GEN) -I$(PARTS)/include
 CFLAGS_GEN := $(filter-out -W%,$(CFLAGS))
 
 # libpq, libcurl and libmicrohttpd are our own static builds in every mode; the rest is Debian's,
@@ -71,32 +73,36 @@ build/third-party/.done: libcommon/third-party/build-parts | build/.packages
 
 $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto | $(READY)
 	@mkdir -p $(GEN)
-	protoc --c_out=$(GEN) --proto_path=proto $<
+	$(call say,PROTO,$<)
+	$(Q)protoc --c_out=$(GEN) --proto_path=proto $<
 
 $(GEN)/migrations.c: $(wildcard migrations/*.sql) libcommon/third-party/embed-migrations | $(READY)
 	@mkdir -p $(GEN)
-	libcommon/third-party/embed-migrations $(sort $(wildcard migrations/*.sql)) > $@.new && mv $@.new $@
+	$(Q)libcommon/third-party/embed-migrations $(sort $(wildcard migrations/*.sql)) > $@.new && mv $@.new $@
 
 # --- compiling -------------------------------------------------------------------------------
 
 $(OUT)/obj/gen/%.o: $(GEN)/%.c | $(READY)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS_GEN) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_GEN) -MMD -MP -c -o $@ $<
 
 $(OUT)/obj/%.o: %.c | $(READY) $(PROTO_H)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
 
 $(LIB): $(LIB_OBJ)
 	@mkdir -p $(@D)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 define service_rules
 $(OUT)/bin/$(1): $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard services/$(1)/*.c)) $(GEN_OBJ) $(LIB)
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -o $$@.full $$(filter %.o %.a,$$^) $$(LIBS)
-	$$(if $$(filter release,$$(MODE)),strip -o $$@ $$@.full,cp $$@.full $$@)
+	$$(call say,LINK,$$@)
+	$$(Q)$$(CC) $$(LDFLAGS) -o $$@.full $$(filter %.o %.a,$$^) $$(LIBS)
+	$$(Q)$$(if $$(filter release,$$(MODE)),strip -o $$@ $$@.full,cp $$@.full $$@)
 endef
 $(foreach s,$(SERVICES),$(eval $(call service_rules,$(s))))
 
@@ -110,7 +116,8 @@ LIBS_TEST := -lcmocka -l:libcurl.a
 
 $(TEST_BINS): $(OUT)/%: $(OUT)/obj/%.o $(TEST_HELP) $(RULES_OBJ) $(GEN_OBJ) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_$(MODE)) -pie -o $@ $(filter %.o %.a,$^) $(LIBS_PARTS) $(PARTS)/lib/libcurl.a $(LIBS_shared) -lcmocka -lz
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS_$(MODE)) -pie -o $@ $(filter %.o %.a,$^) $(LIBS_PARTS) $(PARTS)/lib/libcurl.a $(LIBS_shared) -lcmocka -lz
 
 tests-built: $(TEST_BINS) $(BINS)
 

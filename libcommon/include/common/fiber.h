@@ -35,6 +35,8 @@ struct fiber_wait {
 enum err fiber_wait(struct fiber_wait *wait, int64_t deadline_ns);
 /* Ends the wait with err; the fiber runs in this turn of the loop. Only the first wake counts. */
 void fiber_wake(struct fiber_wait *wait, enum err err);
+/* Ends the wait with ERR_CANCELLED without marking it done: whoever it waits for may still wake it, to no effect. */
+void fiber_interrupt(struct fiber_wait *wait);
 /* Waits for a time. */
 void fiber_sleep_until(int64_t at_ns);
 /* Lets the other fibers that are ready run first. */

@@ -4,6 +4,7 @@
 #define COMMON_MEM_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 void *mem_alloc(size_t bytes);                                     /* zeroed */
 void *mem_array(size_t count, size_t bytes);                       /* zeroed; ends the process on overflow */
@@ -14,7 +15,8 @@ char *mem_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void mem_free_pointer(void *pointer_to_pointer);
 #define scoped_free __attribute__((cleanup(mem_free_pointer)))
 
-#define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
+/* Works for const members too; the result is as the caller declares it. */
+#define container_of(pointer, type, member) ((type *)((uintptr_t)(pointer)-offsetof(type, member)))
 #define array_count(array) (sizeof(array) / sizeof((array)[0]))
 
 #endif

@@ -1,0 +1,238 @@
+/* A line is built in a buffer on the stack, then copied into the thread's buffer or written. */
+#include "common/log.h"
+
+#include <math.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/hash.h"
+#include "common/mem.h"
+
+enum { LINE_BYTES_MAX = 8192, BUFFER_BYTES = 32768, WRITE_WAIT_MS = 1000 };
+
+static const char *const level_names[] = {"debug", "info", "warn", "error", "off"};
+
+static const char *service_name;
+static atomic_int least_level = LOG_INFO;
+
+static _Thread_local const struct trace_context *current_trace;
+static _Thread_local struct {
+    bool on;
+    size_t used;
+    char bytes[BUFFER_BYTES];
+} buffer;
+
+struct line {
+    size_t used;
+    char bytes[LINE_BYTES_MAX];
+};
+
+/* Room for the closing brace and newline is always kept. */
+static bool has_room(const struct line *line, size_t bytes)
+{
+    return line->used + bytes + 2 <= sizeof line->bytes;
+}
+
+static void put(struct line *line, const char *text, size_t length)
+{
+    if (!has_room(line, length))
+        return;
+    memcpy(line->bytes + line->used, text, length);
+    line->used += length;
+}
+
+static void put_text(struct line *line, const char *text)
+{
+    put(line, text, strlen(text));
+}
+
+/* The length of the valid UTF-8 sequence at text, 0 for none. */
+static size_t sequence_length(const unsigned char *text)
+{
+    unsigned c = text[0];
+    size_t length = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (c == 0xe0 && text[1] < 0xa0) || (c == 0xf0 && text[1] < 0x90);
+    bool surrogate = c == 0xed && text[1] > 0x9f;
+    bool beyond = c == 0xf4 && text[1] > 0x8f;
+    return length > 1 && (overlong || surrogate || beyond) ? 0 : length;
+}
+
+static size_t put_escaped(struct line *line, const unsigned char *text)
+{
+    char escape[8];
+    if (*text == '"' || *text == '\\') {
+        snprintf(escape, sizeof escape, "\\%c", *text);
+    } else if (*text == '\n') {
+        strcpy(escape, "\\n");
+    } else if (*text < 0x20 || *text == 0x7f) {
+        snprintf(escape, sizeof escape, "\\u%04x", *text);
+    } else {
+        size_t length = sequence_length(text);
+        put(line, length ? (const char *)text : "\xef\xbf\xbd", length ? length : 3);
+        return length ? length : 1;
+    }
+    put_text(line, escape);
+    return 1;
+}
+
+static void put_string(struct line *line, const char *text)
+{
+    enum { CLOSE_AND_ESCAPE = 8 };
+    put(line, "\"", 1);
+    for (const unsigned char *next = (const unsigned char *)text; *next && has_room(line, CLOSE_AND_ESCAPE);)
+        next += put_escaped(line, next);
+    put(line, "\"", 1);
+}
+
+static void put_value(struct line *line, const struct log_field *field)
+{
+    char number[40];
+    switch (field->type) {
+    case LOG_FIELD_TEXT:
+        if (field->text)
+            put_string(line, field->text);
+        else
+            put_text(line, "null");
+        break;
+    case LOG_FIELD_INT:
+        snprintf(number, sizeof number, "%lld", (long long)field->integer);
+        put_text(line, number);
+        break;
+    case LOG_FIELD_REAL:
+        if (isfinite(field->real))
+            snprintf(number, sizeof number, "%.6g", field->real);
+        else
+            strcpy(number, "null");
+        put_text(line, number);
+        break;
+    case LOG_FIELD_BOOL:
+        put_text(line, field->boolean ? "true" : "false");
+        break;
+    }
+}
+
+/* A field goes in whole or not at all, so that a line that is cut is still JSON. */
+static void put_field(struct line *line, const struct log_field *field)
+{
+    enum { LEAST = 64 };
+    size_t before = line->used;
+    if (!has_room(line, strlen(field->key) + LEAST))
+        return;
+    put(line, ",", 1);
+    put_string(line, field->key);
+    put(line, ":", 1);
+    size_t value_at = line->used;
+    put_value(line, field);
+    if (line->used == value_at)
+        line->used = before;
+}
+
+static void put_trace(struct line *line, const struct trace_context *trace)
+{
+    char trace_id[33], span_id[17];
+    put_field(line, &log_text("trace_id", hash_hex(trace->trace_id, 16, trace_id)));
+    put_field(line, &log_text("span_id", hash_hex(trace->span_id, 8, span_id)));
+}
+
+/* A blocked stderr gets a second; then the rest is lost. */
+static void write_out(const char *bytes, size_t count)
+{
+    while (count > 0) {
+        ssize_t written = write(STDERR_FILENO, bytes, count);
+        if (written > 0) {
+            bytes += written;
+            count -= (size_t)written;
+            continue;
+        }
+        struct pollfd waiting = {.fd = STDERR_FILENO, .events = POLLOUT};
+        if (poll(&waiting, 1, WRITE_WAIT_MS) <= 0 || !(waiting.revents & POLLOUT))
+            return;
+    }
+}
+
+void log_flush(void)
+{
+    if (buffer.used == 0)
+        return;
+    write_out(buffer.bytes, buffer.used);
+    buffer.used = 0;
+}
+
+void log_buffered(bool on)
+{
+    log_flush();
+    buffer.on = on;
+}
+
+static void emit(const struct line *line, bool now)
+{
+    if (!buffer.on) {
+        write_out(line->bytes, line->used);
+        return;
+    }
+    if (buffer.used + line->used > sizeof buffer.bytes)
+        log_flush();
+    memcpy(buffer.bytes + buffer.used, line->bytes, line->used);
+    buffer.used += line->used;
+    if (now)
+        log_flush();
+}
+
+void log_init(const char *service, enum log_level least)
+{
+    service_name = service;
+    atomic_store_explicit(&least_level, (int)least, memory_order_relaxed);
+}
+
+bool log_enabled(enum log_level level)
+{
+    return (int)level >= atomic_load_explicit(&least_level, memory_order_relaxed);
+}
+
+bool log_level_parse(const char *text, enum log_level *out)
+{
+    for (size_t i = 0; text && i < array_count(level_names); i++) {
+        if (strcasecmp(text, level_names[i]) != 0)
+            continue;
+        *out = (enum log_level)i;
+        return true;
+    }
+    return false;
+}
+
+void log_write(enum log_level level, const char *message, const struct log_field *fields, unsigned count)
+{
+    struct line line;
+    char time[CLOCK_TEXT_BYTES];
+    line.used = 0;
+    put_text(&line, "{\"time\":\"");
+    put_text(&line, clock_format(clock_wall_ns(), time));
+    put_text(&line, "\",\"level\":\"");
+    put_text(&line, level_names[level]);
+    put(&line, "\"", 1);
+    if (service_name)
+        put_field(&line, &log_text("service", service_name));
+    put_field(&line, &log_text("message", message));
+    if (current_trace && trace_valid(current_trace))
+        put_trace(&line, current_trace);
+    for (unsigned i = 0; i < count; i++)
+        put_field(&line, &fields[i]);
+    memcpy(line.bytes + line.used, "}\n", 2);
+    line.used += 2;
+    emit(&line, level >= LOG_ERROR);
+}
+
+const struct trace_context *log_context(const struct trace_context *trace)
+{
+    const struct trace_context *before = current_trace;
+    current_trace = trace;
+    return before;
+}

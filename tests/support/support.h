@@ -1,0 +1,43 @@
+/* What the tests share: private PostgreSQL and Redis servers on free ports, and running a
+ * piece of code inside a loop's fiber. Servers live in a directory of their own under
+ * $TMPDIR and die with the test process (PR_SET_PDEATHSIG), even when it crashes. */
+#ifndef TESTS_SUPPORT_H
+#define TESTS_SUPPORT_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <sys/types.h>
+
+#include <cmocka.h>
+#undef fail /* ours, in request.h, is the one that the tests mean */
+
+#include "common/request.h"
+
+struct test_server {
+    char directory[256];
+    char url[256];
+    int port;
+    pid_t pid;
+};
+
+int test_free_port(void);
+
+/* A fresh PostgreSQL (as user postgres when the test runs as root), database `ecommerce`, superuser `postgres`, trust. */
+void test_postgres_open(struct test_server *server);
+void test_postgres_stop(struct test_server *server);    /* immediate; returns when it is gone */
+void test_postgres_start(struct test_server *server);   /* the same data and port; returns when it answers */
+void test_postgres_close(struct test_server *server);   /* stops and wipes */
+
+void test_redis_open(struct test_server *server);       /* with AOF */
+void test_redis_stop(struct test_server *server);
+void test_redis_start(struct test_server *server);
+void test_redis_close(struct test_server *server);
+
+/* Runs fn(req, arg) in a fiber of a new loop, or of worker->loop when worker is given, until it returns.
+ * The request has an arena, a trace and 10 s. Assertions may fail inside: the test fails. */
+void test_in_fiber(struct worker *worker, void (*fn)(struct request *req, void *arg), void *arg);
+
+#endif
