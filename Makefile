@@ -20,7 +20,7 @@ SERVICES := $(notdir $(wildcard services/*))
 LIB_DIRS ?= base config loop otel db stream rpc http json auth service
 
 WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes -Wwrite-strings -Wundef \
-	-Wpointer-arith -Wcast-qual -Wformat=2 -Wimplicit-fallthrough -Wconversion -Wno-sign-conversion -Werror
+	-Wpointer-arith -Wcast-qual -Wformat=2 -Wimplicit-fallthrough -Wconversion -Wno-sign-conversion -Wno-missing-field-initializers -Werror
 HARDENING := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fno-strict-overflow \
 	-fno-delete-null-pointer-checks -fno-strict-aliasing -ftrivial-auto-var-init=zero -D_GLIBCXX_ASSERTIONS
 CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 $(HARDENING) -fPIE
@@ -29,7 +29,7 @@ CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-
 CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -fPIE
 CFLAGS_coverage := -O0 -g --coverage -fprofile-update=atomic -fPIE
 CFLAGS := -std=gnu11 $(CFLAGS_$(MODE)) $(WARNINGS)
-CPPFLAGS := -D_GNU_SOURCE -DBODEGA_VERSION='"$(VERSION)"' -Ilibcommon/include -Itests -Ilibcommon/src -I$(GEN) -I$(PARTS)/include
+CPPFLAGS := -D_GNU_SOURCE -DBODEGA_VERSION='"$(VERSION)"' -Ilibcommon/include -Itests -Ilibcommon/src -isystem $(GEN) -isystem $(PARTS)/include
 CFLAGS_GEN := $(filter-out -W%,$(CFLAGS))
 
 # libpq, libcurl and libmicrohttpd are our own static builds in every mode; the rest is Debian's,
@@ -120,6 +120,37 @@ $(TEST_BINS): $(OUT)/%: $(OUT)/obj/%.o $(TEST_HELP) $(RULES_OBJ) $(GEN_OBJ) $(LI
 	$(Q)$(CC) $(CFLAGS_$(MODE)) -pie -o $@ $(filter %.o %.a,$^) $(LIBS_PARTS) $(PARTS)/lib/libcurl.a $(LIBS_shared) -lcmocka -lz
 
 tests-built: $(TEST_BINS) $(BINS)
+
+# --- running ---------------------------------------------------------------------------------
+
+# Ports and folders are variables: make run GATEWAY_PORT=8081 RUN_DIR=/tmp/other; deploy/local/shop has them all.
+SHOP := BIN_DIR="$${BIN_DIR:-$(OUT)/bin}" deploy/local/shop
+
+run: all ## the whole shop here, with its own PostgreSQL and Redis under run/; Ctrl-C stops all
+	@$(SHOP) run
+
+up: all ## the same in the background
+	@$(SHOP) up
+
+down: ## stop it
+	@$(SHOP) down
+
+status: ## who runs, where, and is it ready
+	@$(SHOP) status
+
+logs: ## follow the logs (SERVICE=name for one, FOLLOW=0 for their ends)
+	@$(SHOP) logs $(SERVICE)
+
+kill term start: ## SIGKILL, SIGTERM or start SERVICE=name, a service, postgres or redis
+	@$(SHOP) $@ $(SERVICE)
+
+env: ## shell lines with the addresses: eval "$$(make env)"
+	@$(SHOP) env
+
+clean-data: ## stop it and wipe its data
+	@$(SHOP) clean-data
+
+.PHONY: run up down status logs kill term start env clean-data
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
 

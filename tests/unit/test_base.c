@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/trace.h"
+#include "common/utf8.h"
 #include "common/uuid.h"
 #include "support/support.h"
 
@@ -308,6 +309,26 @@ static void test_traceparent_follows_the_specification(void **state)
     assert_string_equal(trace_format(&trace, text), cases[0].text);
 }
 
+/* --- utf-8 */
+
+static void test_valid_utf8_is_read_and_invalid_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint32_t c;
+    } cases[] = {
+        {"a", 'a'}, {"", 0}, {"\xc3\xa9", 0xe9}, {"\xe2\x82\xac", 0x20ac}, {"\xf0\x9f\x98\x80", 0x1f600},
+        {"\x80", UINT32_MAX}, {"\xc0\x80", UINT32_MAX}, {"\xe0\x80\x80", UINT32_MAX}, {"\xed\xa0\x80", UINT32_MAX},
+        {"\xf4\x90\x80\x80", UINT32_MAX}, {"\xf5\x80\x80\x80", UINT32_MAX}, {"\xc3", UINT32_MAX}, {"\xe2\x82", UINT32_MAX},
+    };
+    for (size_t i = 0; i < array_count(cases); i++) {
+        const char *next = cases[i].text;
+        assert_int_equal(utf8_next(&next), cases[i].c);
+        assert_int_equal(next - cases[i].text, utf8_sequence(cases[i].text));
+    }
+}
+
 /* --- log: what reaches stderr, read back through a pipe */
 
 static int saved_stderr, log_pipe[2];
@@ -435,6 +456,7 @@ int main(void)
         cmocka_unit_test(test_trace_context_survives_the_journey),
         cmocka_unit_test(test_no_context_is_injected_from_an_empty_one),
         cmocka_unit_test(test_traceparent_follows_the_specification),
+        cmocka_unit_test(test_valid_utf8_is_read_and_invalid_refused),
         cmocka_unit_test(test_a_log_line_is_one_json_object),
         cmocka_unit_test(test_a_line_that_is_too_long_is_cut_and_still_json),
         cmocka_unit_test(test_buffered_lines_leave_at_the_flush_and_errors_at_once),

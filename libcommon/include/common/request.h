@@ -15,6 +15,7 @@
 #include "common/trace.h"
 #include "common/uuid.h"
 
+struct background;
 struct db;
 struct loop;
 struct rpc_client;
@@ -47,7 +48,7 @@ struct worker {
     struct stream *stream;
     struct rpc_client *const *peers;    /* in the order of the service's table */
     const void *settings;               /* the service's settings struct */
-    void *app;                          /* what the service's start() left here */
+    struct background *background;      /* the service's background tasks */
 };
 
 struct request {
@@ -84,6 +85,9 @@ enum err fail(struct request *req, enum err err, const char *format, ...) __attr
 /* With an HTTP status and a title of its own. */
 enum err fail_as(struct request *req, enum err err, int http_status, const char *title, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+
+/* Reads an id that came as text; the failure names the field. */
+enum err request_uuid(struct request *req, const char *field, const char *text, struct uuid *out);
 
 /* fiber_wait() bounded by the request: ERR_DEADLINE_EXCEEDED, or ERR_CANCELLED when the caller went, both recorded. */
 enum err request_wait(struct request *req, struct fiber_wait *wait);

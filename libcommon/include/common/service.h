@@ -4,12 +4,14 @@
  * and ends well: SIGTERM or SIGINT → not serving → no new work → what runs finishes (limit
  * service.drain_timeout_ms) → exit status 0. A second signal ends at once with status 1.
  * A wrong setting or a taken address is one clear line on stderr and exit status 2.
- * Options: --config FILE, --migrate-only, --print-config, --version, --help. */
+ * Options: --config FILE, --migrate-only, --print-config, --version, --help. Settings come from --config,
+ * or $BODEGA_CONFIG_FILE, or /etc/bodega/<name>.yaml when it exists, and from the environment. */
 #ifndef COMMON_SERVICE_H
 #define COMMON_SERVICE_H
 
 #include <stddef.h>
 
+#include "common/background.h"
 #include "common/config.h"
 #include "common/db.h"
 #include "common/http.h"
@@ -19,7 +21,7 @@
 
 /* Settings that every service has; the first member of each service's own settings struct. */
 struct service_settings {
-    const char *log_level;
+    int log_level;              /* enum log_level */
     int loops;                  /* event loops, each a thread */
     int drain_timeout_ms;
     int offload_threads, offload_queue_max;
@@ -28,6 +30,7 @@ struct service_settings {
     struct rpc_client_settings peer; /* shared by all peers; target is set for each */
     struct db_settings db;
     struct stream_settings stream;
+    int consumer_batch, consumer_claim_idle_ms, consumer_deliveries_max;
     const char *peer_targets[4];
 };
 
@@ -35,6 +38,13 @@ struct service_peer {
     const char *name;           /* "user-service": key peers.user-service, as told in errors */
     const char *env;            /* "USER_SERVICE_ADDR" */
     const char *target;         /* built-in */
+};
+
+/* A consumer group's member: reads batches of 100, commits by batch, gives a message up after 5 deliveries
+ * to `<key>:dead`. The settings stream.* change the numbers. */
+struct service_consumer {
+    const char *key, *group;
+    stream_handler *handler;
 };
 
 struct service {
@@ -52,15 +62,16 @@ struct service {
     const struct setting *settings;     /* the service's own, beside the common ones */
     unsigned setting_count;
     size_t settings_bytes;              /* of its struct; 0: struct service_settings alone */
-    /* On each loop, in a fiber, when its dependencies have answered once: start background work, leave it in worker->app. */
-    enum err (*start)(struct worker *worker);
-    /* On each loop, in a fiber, when no request is left: end background work. Deadline: the drain's. */
-    void (*stop)(struct worker *worker);
+    const struct background_task *tasks;        /* run on each loop once the dependencies have answered */
+    unsigned task_count;
+    const struct service_consumer *consumers;   /* the same */
+    unsigned consumer_count;
 };
 
 int service_main(const struct service *service, int argc, char **argv);
 
-/* A dependency's name when it does not answer, for readiness; NULL when all do. Waits: asks peers for their health. */
-const char *service_unready(struct request *req);
+/* Asks every dependency: ERR_OK, or ERR_UNAVAILABLE with a detail that names the first that does not answer.
+ * Always unavailable from the first stop signal on. */
+enum err service_ready(struct request *req);
 
 #endif

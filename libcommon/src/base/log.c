@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/hash.h"
 #include "common/mem.h"
+#include "common/utf8.h"
 
 enum { LINE_BYTES_MAX = 8192, BUFFER_BYTES = 32768, WRITE_WAIT_MS = 1000 };
 
@@ -51,20 +52,6 @@ static void put_text(struct line *line, const char *text)
     put(line, text, strlen(text));
 }
 
-/* The length of the valid UTF-8 sequence at text, 0 for none. */
-static size_t sequence_length(const unsigned char *text)
-{
-    unsigned c = text[0];
-    size_t length = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
-    for (size_t i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (c == 0xe0 && text[1] < 0xa0) || (c == 0xf0 && text[1] < 0x90);
-    bool surrogate = c == 0xed && text[1] > 0x9f;
-    bool beyond = c == 0xf4 && text[1] > 0x8f;
-    return length > 1 && (overlong || surrogate || beyond) ? 0 : length;
-}
-
 static size_t put_escaped(struct line *line, const unsigned char *text)
 {
     char escape[8];
@@ -75,7 +62,7 @@ static size_t put_escaped(struct line *line, const unsigned char *text)
     } else if (*text < 0x20 || *text == 0x7f) {
         snprintf(escape, sizeof escape, "\\u%04x", *text);
     } else {
-        size_t length = sequence_length(text);
+        size_t length = utf8_sequence((const char *)text);
         put(line, length ? (const char *)text : "\xef\xbf\xbd", length ? length : 3);
         return length ? length : 1;
     }

@@ -38,6 +38,13 @@ enum err fail_as(struct request *req, enum err err, int http_status, const char 
     return err;
 }
 
+enum err request_uuid(struct request *req, const char *field, const char *text, struct uuid *out)
+{
+    if (uuid_parse(text, out))
+        return ERR_OK;
+    return fail(req, ERR_INVALID_ARGUMENT, "%s: expected a UUID", field);
+}
+
 enum err request_check(struct request *req)
 {
     if (req->cancelled)

@@ -1,0 +1,74 @@
+/* What the parts of the service kit share. */
+#ifndef SERVICE_INTERNAL_H
+#define SERVICE_INTERNAL_H
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <time.h>
+
+#include "common/loop.h"
+#include "common/middleware.h"
+#include "common/service.h"
+
+struct app;
+
+enum { PEERS_MAX = 4, CONSUMERS_MAX = 4 };
+
+/* A loop, its thread, and what is open on it. */
+struct seat {
+    struct app *app;
+    struct worker *worker;
+    pthread_t thread;
+    struct http_server *http;
+    struct rpc_client *peers[PEERS_MAX];
+    struct rpc_client_settings peer_settings[PEERS_MAX];
+    struct stream_consumer *consumers[CONSUMERS_MAX];
+    struct stream_consumer_settings consumer_settings[CONSUMERS_MAX];
+    char consumer_names[CONSUMERS_MAX][160], dead_keys[CONSUMERS_MAX][160];
+    unsigned number;
+    enum err err;       /* of the last step that was run here */
+};
+
+struct app {
+    const struct service *service;
+    struct service_settings *settings;
+    struct config *config;
+    struct rpc_server *rpc;
+    struct seat *seats;
+    struct worker *workers; /* one for each seat */
+    unsigned seat_count;
+    atomic_bool ready;      /* the dependencies have answered once */
+    atomic_bool stopping;
+    atomic_int exit_status; /* not 0: the start has failed for good */
+    int wake_fd;            /* tells main() of a failed start */
+    struct fiber_wait watcher_ended;    /* the boot fiber, on the first loop */
+    struct fiber_wait *watcher_sleep;
+    sem_t step_done, drained;
+};
+
+/* settings.c: the common table with the service's own behind it; the caller frees it. */
+struct setting *settings_table(const struct service *service, size_t *out_count);
+
+/* seat.c: each runs in a fiber on the seat's loop. */
+void seat_open(struct seat *seat);          /* database, streams, peers, HTTP; seat->err */
+void seat_start_work(struct seat *seat);    /* tasks and consumers */
+void seat_drain_http(struct seat *seat);    /* posts app->drained when the last request has ended */
+void seat_close(struct seat *seat);
+/* Runs fn in a fiber on every seat's loop and waits for all; false when timeout_ms passed first. Main thread. */
+bool seats_run(struct app *app, void (*fn)(struct seat *seat), int timeout_ms);
+
+struct timespec time_from_now(int timeout_ms); /* on the monotonic clock */
+bool wait_until(sem_t *done, const struct timespec *until);
+
+/* boot.c: in a fiber on the first loop: migrations, dependencies, work; then watches the dependencies. */
+void boot(void *app);
+void boot_stop(struct seat *first);
+
+/* access_log.c */
+extern const struct middleware access_log;
+extern const struct middleware start_gate;
+extern struct app *the_app; /* the one service of this process; NULL outside service_main() */
+
+#endif

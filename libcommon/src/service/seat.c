@@ -1,0 +1,153 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "service/internal.h"
+
+static void open_peers(struct seat *seat)
+{
+    const struct service *service = seat->app->service;
+    const struct service_settings *settings = seat->app->settings;
+    for (unsigned i = 0; i < service->peer_count; i++) {
+        seat->peer_settings[i] = settings->peer;
+        seat->peer_settings[i].target = settings->peer_targets[i];
+        seat->peers[i] = rpc_client_open(seat->worker->loop, service->peers[i].name, &seat->peer_settings[i]);
+    }
+    seat->worker->peers = seat->peers;
+}
+
+void seat_open(struct seat *seat)
+{
+    const struct service *service = seat->app->service;
+    const struct service_settings *settings = seat->app->settings;
+    seat->worker->settings = settings;
+    if (service->database)
+        seat->worker->db = db_open(seat->worker->loop, &settings->db);
+    if (service->streams)
+        seat->worker->stream = stream_open(seat->worker->loop, &settings->stream);
+    open_peers(seat);
+    if (service->http_listen)
+        seat->err = http_server_open(&seat->http, seat->worker, &settings->http, service->routes, service->route_count);
+}
+
+/* Unique in the group, and the same again after a restart where host name and process number are, as in a pod:
+ * so that a consumer takes up what it left. */
+static void name_consumer(struct seat *seat, unsigned index)
+{
+    char host[65] = "";
+    gethostname(host, sizeof host - 1);
+    snprintf(seat->consumer_names[index], sizeof seat->consumer_names[index], "%s-%d-%u", host, (int)getpid(), seat->number);
+}
+
+static void start_consumer(struct seat *seat, unsigned index)
+{
+    const struct service_consumer *consumer = &seat->app->service->consumers[index];
+    const struct service_settings *settings = seat->app->settings;
+    name_consumer(seat, index);
+    snprintf(seat->dead_keys[index], sizeof seat->dead_keys[index], "%s:dead", consumer->key);
+    seat->consumer_settings[index] = (struct stream_consumer_settings){
+        .key = consumer->key,
+        .group = consumer->group,
+        .name = seat->consumer_names[index],
+        .batch = (unsigned)settings->consumer_batch,
+        .block_ms = 2000,
+        .claim_idle_ms = settings->consumer_claim_idle_ms,
+        .deliveries_max = (unsigned)settings->consumer_deliveries_max,
+        .dead_key = seat->dead_keys[index],
+    };
+    seat->consumers[index] = stream_consume(seat->worker, &seat->consumer_settings[index], consumer->handler);
+}
+
+void seat_start_work(struct seat *seat)
+{
+    const struct service *service = seat->app->service;
+    seat->worker->background = background_start(seat->worker, service->tasks, service->task_count);
+    for (unsigned i = 0; i < service->consumer_count; i++)
+        start_consumer(seat, i);
+}
+
+static void http_drained(void *arg)
+{
+    struct seat *seat = arg;
+    sem_post(&seat->app->drained);
+}
+
+void seat_drain_http(struct seat *seat)
+{
+    if (seat->http)
+        http_server_drain(seat->http, http_drained, seat);
+}
+
+void seat_close(struct seat *seat)
+{
+    for (unsigned i = 0; i < array_count(seat->consumers); i++)
+        if (seat->consumers[i])
+            stream_consumer_stop(seat->consumers[i]);
+    background_stop(seat->worker->background);
+    http_server_close(seat->http);
+    for (unsigned i = 0; i < array_count(seat->peers); i++)
+        if (seat->peers[i])
+            rpc_client_close(seat->peers[i]);
+    if (seat->worker->stream)
+        stream_close(seat->worker->stream);
+    if (seat->worker->db)
+        db_close(seat->worker->db);
+}
+
+/* --- steps on every loop */
+
+struct timespec time_from_now(int timeout_ms)
+{
+    int64_t at_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
+    return (struct timespec){.tv_sec = at_ns / NS_PER_S, .tv_nsec = at_ns % NS_PER_S};
+}
+
+
+struct step {
+    struct loop_task task;
+    struct seat *seat;
+    void (*fn)(struct seat *seat);
+};
+
+static void step_fiber(void *arg)
+{
+    struct step *step = arg;
+    struct app *app = step->seat->app;
+    step->fn(step->seat);
+    free(step);
+    sem_post(&app->step_done);
+}
+
+static void step_begin(struct loop_task *task)
+{
+    struct step *step = container_of(task, struct step, task);
+    fiber_start(step->seat->worker->loop, step_fiber, step);
+}
+
+bool wait_until(sem_t *done, const struct timespec *until)
+{
+    while (sem_clockwait(done, CLOCK_MONOTONIC, until) < 0)
+        if (errno != EINTR)
+            return false;
+    return true;
+}
+
+bool seats_run(struct app *app, void (*fn)(struct seat *seat), int timeout_ms)
+{
+    struct timespec until = time_from_now(timeout_ms);
+    for (unsigned i = 0; i < app->seat_count; i++) {
+        struct step *step = mem_alloc(sizeof *step);
+        *step = (struct step){.task.run = step_begin, .seat = &app->seats[i], .fn = fn};
+        loop_post(app->seats[i].worker->loop, &step->task);
+    }
+    for (unsigned i = 0; i < app->seat_count; i++)
+        if (!wait_until(&app->step_done, &until))
+            return false;
+    return true;
+}

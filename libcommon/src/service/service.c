@@ -1,0 +1,310 @@
+/* The life of a service: settings, loops, boot, signals, drain, end. The main thread only waits and gives orders;
+ * everything else happens on the loops. */
+#include <assert.h>
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/middleware.h"
+#include "common/offload.h"
+#include "service/internal.h"
+
+extern const struct db_migration migrations[];
+extern const unsigned migrations_count;
+
+enum { EXIT_FAILED = 1, EXIT_SETTINGS = 2, STEP_TIMEOUT_MS = 10000 };
+
+struct app *the_app;
+
+/* --- options */
+
+struct options {
+    const char *config_path;
+    bool migrate_only, print_config;
+};
+
+static void print_help(const struct service *service, FILE *to)
+{
+    fprintf(to,
+            "%s: %s\n\n"
+            "usage: %s [--config FILE] [--migrate-only | --print-config | --version | --help]\n\n"
+            "  --config FILE    settings; otherwise $BODEGA_CONFIG_FILE, otherwise /etc/bodega/%s.yaml if it exists\n"
+            "  --migrate-only   bring the database up to date and exit\n"
+            "  --print-config   print every setting with its built-in value, as a settings file\n",
+            service->name, service->about, service->name, service->name);
+}
+
+/* Returns -1 to go on, otherwise the exit status. */
+static int read_options(const struct service *service, int argc, char **argv, struct options *out)
+{
+    static const struct option known[] = {
+        {"config", required_argument, NULL, 'c'}, {"migrate-only", no_argument, NULL, 'm'},
+        {"print-config", no_argument, NULL, 'p'}, {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},         {0},
+    };
+    for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
+        switch (c) {
+        case 'c':
+            out->config_path = optarg;
+            break;
+        case 'm':
+            out->migrate_only = true;
+            break;
+        case 'p':
+            out->print_config = true;
+            break;
+        case 'v':
+            printf("%s %s\n", service->name, BODEGA_VERSION);
+            return 0;
+        case 'h':
+            print_help(service, stdout);
+            return 0;
+        default:
+            print_help(service, stderr);
+            return EXIT_SETTINGS;
+        }
+    }
+    if (optind == argc)
+        return -1;
+    fprintf(stderr, "%s: unexpected argument \"%s\"; see --help\n", service->name, argv[optind]);
+    return EXIT_SETTINGS;
+}
+
+/* --- settings */
+
+static int load_settings(struct app *app, const struct options *options)
+{
+    char path[512], message[1024];
+    size_t count;
+    const struct service *service = app->service;
+    scoped_free struct setting *table = settings_table(service, &count);
+    if (options->print_config) {
+        config_print(table, count, stdout);
+        return 0;
+    }
+    size_t bytes = service->settings_bytes ? service->settings_bytes : sizeof *app->settings;
+    app->settings = mem_alloc(bytes);
+    const char *file =
+        options->config_path ? options->config_path : config_path("BODEGA_CONFIG_FILE", service->name, path, sizeof path);
+    if (config_load(&app->config, file, table, count, app->settings, message, sizeof message)) {
+        fprintf(stderr, "%s: %s\n", service->name, message);
+        return EXIT_SETTINGS;
+    }
+    log_init(service->name, (enum log_level)app->settings->log_level);
+    return -1;
+}
+
+static int migrate_and_exit(struct app *app)
+{
+    char message[512];
+    const struct db_settings *db = &app->settings->db;
+    if (!app->service->database)
+        return 0;
+    if (db_migrate(db->url, migrations, migrations_count, db->connect_timeout_ms, message, sizeof message)) {
+        fprintf(stderr, "%s: %s\n", app->service->name, message);
+        return EXIT_FAILED;
+    }
+    printf("%s: the database is up to date\n", app->service->name);
+    return 0;
+}
+
+/* --- loops */
+
+static void *run_seat(void *arg)
+{
+    struct seat *seat = arg;
+    loop_run(seat->worker->loop);
+    return NULL;
+}
+
+static bool start_loops(struct app *app)
+{
+    app->seat_count = (unsigned)app->settings->loops;
+    app->seats = mem_array(app->seat_count, sizeof app->seats[0]);
+    app->workers = mem_array(app->seat_count, sizeof app->workers[0]);
+    for (unsigned i = 0; i < app->seat_count; i++) {
+        struct seat *seat = &app->seats[i];
+        *seat = (struct seat){.app = app, .number = i, .worker = &app->workers[i]};
+        seat->worker->loop = loop_new();
+        if (!seat->worker->loop || pthread_create(&seat->thread, NULL, run_seat, seat) != 0) {
+            log_event(LOG_ERROR, "cannot start a loop", log_text("reason", strerror(errno)));
+            return false;
+        }
+    }
+    return true;
+}
+
+static void stop_loops(struct app *app)
+{
+    for (unsigned i = 0; i < app->seat_count; i++) {
+        loop_stop(app->seats[i].worker->loop);
+        pthread_join(app->seats[i].thread, NULL);
+        loop_free(app->seats[i].worker->loop);
+    }
+    free(app->seats);
+    free(app->workers);
+}
+
+static bool open_servers(struct app *app)
+{
+    const struct service *service = app->service;
+    bool ok = seats_run(app, seat_open, STEP_TIMEOUT_MS);
+    for (unsigned i = 0; i < app->seat_count; i++)
+        ok = ok && app->seats[i].err == ERR_OK;
+    if (ok && service->rpc_listen)
+        ok = rpc_server_open(&app->rpc, &app->settings->rpc, service->methods, service->method_count, app->workers,
+                             app->seat_count) == ERR_OK;
+    return ok;
+}
+
+static void boot_first(struct seat *seat)
+{
+    if (seat->number == 0)
+        fiber_start(seat->worker->loop, boot, seat->app);
+}
+
+/* --- the end */
+
+static sigset_t stop_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    return set;
+}
+
+static void exit_at_once(int signal)
+{
+    (void)signal;
+    _exit(EXIT_FAILED);
+}
+
+/* Until a signal, or until the start has failed. From then on a signal ends the process at once. */
+static void wait_for_the_end(struct app *app, int signal_fd)
+{
+    struct pollfd events[] = {{.fd = signal_fd, .events = POLLIN}, {.fd = app->wake_fd, .events = POLLIN}};
+    while (poll(events, array_count(events), -1) < 0 && errno == EINTR)
+        ;
+    struct signalfd_siginfo taken = {0};
+    if (events[0].revents && read(signal_fd, &taken, sizeof taken) == sizeof taken)
+        log_event(LOG_INFO, "stopping", log_text("signal", taken.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM"));
+    const struct sigaction at_once = {.sa_handler = exit_at_once};
+    sigset_t set = stop_signals();
+    sigaction(SIGTERM, &at_once, NULL);
+    sigaction(SIGINT, &at_once, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static void rpc_drained(void *arg)
+{
+    struct app *app = arg;
+    sem_post(&app->drained);
+}
+
+/* No new work; what runs gets its time. */
+static void drain(struct app *app)
+{
+    struct timespec until = time_from_now(app->settings->drain_timeout_ms);
+    unsigned waiting = app->service->http_listen ? app->seat_count : 0;
+    if (app->rpc) {
+        rpc_server_serving(app->rpc, false);
+        rpc_server_drain(app->rpc, rpc_drained, app);
+        waiting++;
+    }
+    if (app->service->http_listen)
+        seats_run(app, seat_drain_http, STEP_TIMEOUT_MS);
+    for (; waiting > 0; waiting--) {
+        if (!wait_until(&app->drained, &until)) {
+            log_event(LOG_WARN, "requests are cut off", log_int("drain_timeout_ms", app->settings->drain_timeout_ms));
+            return;
+        }
+    }
+}
+
+static void close_all(struct app *app)
+{
+    if (app->rpc)
+        rpc_server_close(app->rpc);
+    if (!seats_run(app, boot_stop, STEP_TIMEOUT_MS) || !seats_run(app, seat_close, STEP_TIMEOUT_MS)) {
+        log_event(LOG_ERROR, "background work does not end");
+        _exit(EXIT_FAILED);
+    }
+}
+
+/* --- the whole */
+
+static int run(struct app *app, int signal_fd)
+{
+    if (!start_loops(app))
+        return EXIT_FAILED;
+    int status = EXIT_SETTINGS;
+    if (open_servers(app)) {
+        seats_run(app, boot_first, STEP_TIMEOUT_MS);
+        wait_for_the_end(app, signal_fd);
+        atomic_store(&app->stopping, true);
+        drain(app);
+        status = atomic_load(&app->exit_status);
+    } else {
+        atomic_store(&app->stopping, true);
+        app->watcher_ended.done = true;
+    }
+    close_all(app);
+    stop_loops(app);
+    return status;
+}
+
+static int run_service(struct app *app)
+{
+    sigset_t set = stop_signals();
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    int signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+    app->wake_fd = eventfd(0, EFD_CLOEXEC);
+    if (signal_fd < 0 || app->wake_fd < 0) {
+        log_event(LOG_ERROR, "cannot start", log_text("reason", strerror(errno)));
+        return EXIT_FAILED;
+    }
+    middleware_use(&access_log);
+    middleware_use(&start_gate);
+    offload_start((unsigned)app->settings->offload_threads, (unsigned)app->settings->offload_queue_max);
+    int status = run(app, signal_fd);
+    offload_stop();
+    if (status == 0)
+        log_event(LOG_INFO, "stopped");
+    close(signal_fd);
+    close(app->wake_fd);
+    return status;
+}
+
+int service_main(const struct service *service, int argc, char **argv)
+{
+    struct options options = {0};
+    struct app app = {.service = service};
+    assert(service->peer_count <= PEERS_MAX && service->consumer_count <= CONSUMERS_MAX);
+    int status = read_options(service, argc, argv, &options);
+    if (status < 0)
+        status = load_settings(&app, &options);
+    if (status < 0 && options.migrate_only) {
+        status = migrate_and_exit(&app);
+    } else if (status < 0) {
+        sem_init(&app.step_done, 0, 0);
+        sem_init(&app.drained, 0, 0);
+        the_app = &app;
+        status = run_service(&app);
+    }
+    config_free(app.config);
+    free(app.settings);
+    return status;
+}

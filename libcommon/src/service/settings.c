@@ -1,0 +1,155 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "service/internal.h"
+
+#define AT(member) offsetof(struct service_settings, member)
+
+static const char *const log_levels[] = {"debug", "info", "warn", "error", "off", NULL};
+
+static const struct setting general[] = {
+    {"log.level", SETTING_CHOICE, AT(log_level), "info", "LOG_LEVEL", .choices = log_levels, .help = "least severe lines to log"},
+    {"loops", SETTING_INT, AT(loops), "1", "LOOPS", 1, 64, .help = "event loops, each a thread"},
+    {"drain_timeout_ms", SETTING_INT, AT(drain_timeout_ms), "20000", "DRAIN_TIMEOUT_MS", 0, 3600000,
+     .help = "ms that requests in flight get to finish after SIGTERM"},
+    {"offload.threads", SETTING_INT, AT(offload_threads), "2", NULL, 1, 64, .help = "threads for what blocks"},
+    {"offload.queue_max", SETTING_INT, AT(offload_queue_max), "256", NULL, 1, 65536, .help = "calls that wait for them"},
+};
+
+static const struct setting http[] = {
+    {"http.listen", SETTING_ADDRESS, AT(http.listen), NULL, "HTTP_LISTEN", .help = "address of the HTTP API"},
+    {"http.body_bytes_max", SETTING_INT, AT(http.body_bytes_max), "65536", NULL, 1024, 16777216, .help = "bytes of a body"},
+    {"http.header_bytes_max", SETTING_INT, AT(http.header_bytes_max), "16384", NULL, 1024, 1048576,
+     .help = "bytes of all headers"},
+    {"http.uri_bytes_max", SETTING_INT, AT(http.uri_bytes_max), "8192", NULL, 256, 65536, .help = "bytes of a URI"},
+    {"http.connections_max", SETTING_INT, AT(http.connections_max), "10000", NULL, 1, 1000000,
+     .help = "open connections; more are turned away with 503"},
+    {"http.requests_max", SETTING_INT, AT(http.requests_max), "4096", NULL, 1, 1000000,
+     .help = "requests in flight; more are answered 503"},
+    {"http.receive_timeout_ms", SETTING_INT, AT(http.receive_timeout_ms), "10000", NULL, 10, 3600000,
+     .help = "ms to send a whole request"},
+    {"http.keepalive_timeout_ms", SETTING_INT, AT(http.keepalive_timeout_ms), "60000", NULL, 10, 3600000,
+     .help = "ms that an idle connection is kept"},
+    {"http.deadline_ms", SETTING_INT, AT(http.deadline_ms), "5000", NULL, 10, 3600000, .help = "ms to answer a request"},
+};
+
+static const struct setting rpc[] = {
+    {"rpc.listen", SETTING_ADDRESS, AT(rpc.listen), NULL, "RPC_LISTEN", .help = "address of the gRPC API"},
+    {"rpc.message_bytes_max", SETTING_INT, AT(rpc.message_bytes_max), "1048576", NULL, 1024, 67108864,
+     .help = "bytes of a message"},
+    {"rpc.requests_max", SETTING_INT, AT(rpc.requests_max), "4096", NULL, 1, 1000000,
+     .help = "calls in flight; more are answered RESOURCE_EXHAUSTED"},
+    {"rpc.streams_max", SETTING_INT, AT(rpc.streams_max), "1000", NULL, 1, 1000000, .help = "calls in flight on a connection"},
+    {"rpc.deadline_ms", SETTING_INT, AT(rpc.deadline_ms), "5000", NULL, 10, 3600000,
+     .help = "ms to answer a call, at most; also when the caller gives no deadline"},
+    {"rpc.keepalive_ms", SETTING_INT, AT(rpc.keepalive_ms), "30000", NULL, 1000, 7200000,
+     .help = "ms of silence until a connection is probed"},
+    {"rpc.connection_age_ms", SETTING_INT, AT(rpc.connection_age_ms), "0", NULL, 0, 86400000,
+     .help = "ms until a connection is asked to reconnect; 0: never"},
+};
+
+static const struct setting client[] = {
+    {"client.message_bytes_max", SETTING_INT, AT(peer.message_bytes_max), "1048576", NULL, 1024, 67108864,
+     .help = "bytes of a peer's answer"},
+    {"client.calls_max", SETTING_INT, AT(peer.calls_max), "4096", NULL, 1, 1000000,
+     .help = "calls in flight to a peer; more are refused"},
+    {"client.keepalive_ms", SETTING_INT, AT(peer.keepalive_ms), "30000", NULL, 1000, 7200000,
+     .help = "ms of silence until a connection is probed"},
+};
+
+static const struct setting database[] = {
+    {"database.url", SETTING_SECRET, AT(db.url), NULL, "DATABASE_URL",
+     .help = "postgres://user:password@host:port/database"},
+    {"database.connections", SETTING_INT, AT(db.connections), "4", NULL, 1, 256, .help = "shared connections a loop"},
+    {"database.transactions", SETTING_INT, AT(db.transactions), "2", NULL, 1, 256,
+     .help = "connections a loop for transactions"},
+    {"database.queue_max", SETTING_INT, AT(db.queue_max), "4096", NULL, 1, 1000000,
+     .help = "statements waiting or running a loop; more are refused"},
+    {"database.statement_timeout_ms", SETTING_INT, AT(db.statement_timeout_ms), "5000", NULL, 10, 3600000,
+     .help = "ms that the server lets a statement run"},
+    {"database.connect_timeout_ms", SETTING_INT, AT(db.connect_timeout_ms), "2000", NULL, 10, 600000,
+     .help = "ms to connect"},
+};
+
+static const struct setting redis[] = {
+    {"redis.url", SETTING_SECRET, AT(stream.url), NULL, "REDIS_URL", .help = "redis://user:password@host:port/database"},
+    {"redis.length_max", SETTING_LONG, AT(stream.length_max), "1000000", NULL, 0, INT64_MAX,
+     .help = "messages that a stream keeps, about; 0: all"},
+    {"redis.queue_max", SETTING_INT, AT(stream.queue_max), "4096", NULL, 1, 1000000,
+     .help = "commands in flight; more are refused"},
+    {"redis.connect_timeout_ms", SETTING_INT, AT(stream.connect_timeout_ms), "2000", NULL, 10, 600000, .help = "ms to connect"},
+};
+
+static const struct setting consumer[] = {
+    {"consumer.batch", SETTING_INT, AT(consumer_batch), "100", NULL, 1, 10000, .help = "messages a read"},
+    {"consumer.claim_idle_ms", SETTING_INT, AT(consumer_claim_idle_ms), "30000", NULL, 10, 86400000,
+     .help = "ms until a message that nobody settled is taken over"},
+    {"consumer.deliveries_max", SETTING_INT, AT(consumer_deliveries_max), "5", NULL, 1, 1000,
+     .help = "deliveries until a message goes to the dead-letter stream"},
+};
+
+struct table {
+    struct setting *settings;
+    size_t count;
+};
+
+static void append(struct table *table, const struct setting *settings, size_t count)
+{
+    table->settings = mem_resize(table->settings, table->count + count, sizeof *settings);
+    if (count)
+        memcpy(table->settings + table->count, settings, count * sizeof *settings);
+    table->count += count;
+}
+
+static void append_peer(struct table *table, const struct service_peer *peer, unsigned index, char *key)
+{
+    const struct setting setting = {
+        .key = key,
+        .type = SETTING_TEXT,
+        .offset = AT(peer_targets) + index * sizeof(const char *),
+        .initial = peer->target,
+        .env = peer->env,
+        .help = "where this service answers: host:port",
+    };
+    append(table, &setting, 1);
+}
+
+/* Peers' keys are made once and stay: the table is of the process's life. */
+static void append_peers(struct table *table, const struct service *service)
+{
+    static char keys[4][64];
+    for (unsigned i = 0; i < service->peer_count; i++) {
+        strcpy(keys[i], "peers.");
+        strncat(keys[i], service->peers[i].name, sizeof keys[i] - 7);
+        append_peer(table, &service->peers[i], i, keys[i]);
+    }
+    append(table, client, array_count(client));
+}
+
+static void append_listener(struct table *table, const struct setting *settings, size_t count, const char *listen)
+{
+    if (!listen)
+        return;
+    append(table, settings, count);
+    table->settings[table->count - count].initial = listen;
+}
+
+struct setting *settings_table(const struct service *service, size_t *out_count)
+{
+    struct table table = {0};
+    append(&table, general, array_count(general));
+    append_listener(&table, http, array_count(http), service->http_listen);
+    append_listener(&table, rpc, array_count(rpc), service->rpc_listen);
+    if (service->peer_count)
+        append_peers(&table, service);
+    if (service->database)
+        append(&table, database, array_count(database));
+    if (service->streams)
+        append(&table, redis, array_count(redis));
+    if (service->consumer_count)
+        append(&table, consumer, array_count(consumer));
+    append(&table, service->settings, service->setting_count);
+    *out_count = table.count;
+    return table.settings;
+}

@@ -1,0 +1,62 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway.h"
+
+enum { KEY_BYTES_MAX = 255 };
+
+static bool is_key(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (text[i] <= ' ' || text[i] > '~' || text[i] == '"')
+            return false;
+    return length >= 1 && length <= KEY_BYTES_MAX;
+}
+
+enum err idempotency_key_read(struct request *req, const char *header, const char **out)
+{
+    if (!header) {
+        *out = "";
+        return ERR_OK;
+    }
+    size_t length = strlen(header);
+    bool quoted = length >= 2 && header[0] == '"' && header[length - 1] == '"';
+    if (quoted) {
+        header++;
+        length -= 2;
+    }
+    if (!is_key(header, length))
+        return fail(req, ERR_INVALID_ARGUMENT,
+                    "Idempotency-Key: expected 1 to %d visible ASCII characters without a double quote", KEY_BYTES_MAX);
+    *out = arena_text(req->arena, header, length);
+    return ERR_OK;
+}
+
+enum err list_limit_read(struct request *req, const char *text, int32_t *out)
+{
+    if (!text) {
+        *out = 0; /* the service's default */
+        return ERR_OK;
+    }
+    size_t length = strlen(text);
+    long value = length <= 3 && length == strspn(text, "0123456789") ? strtol(text, NULL, 10) : 0;
+    if (value < 1 || value > LIST_LIMIT_MAX)
+        return fail(req, ERR_INVALID_ARGUMENT, "limit: expected an integer from 1 to %d", LIST_LIMIT_MAX);
+    *out = (int32_t)value;
+    return ERR_OK;
+}
+
+enum err order_refused(struct request *req, enum err err)
+{
+    const char *detail = req->failure.detail;
+    switch (err) {
+    case ERR_FAILED_PRECONDITION:
+        return fail_as(req, err, 400, "Insufficient inventory", "the product's stock does not suffice");
+    case ERR_ALREADY_EXISTS:
+        return fail_as(req, err, 422, "Idempotency-Key reused", "%s", detail);
+    case ERR_ABORTED:
+        return fail_as(req, err, 409, "Order abandoned", "%s", detail);
+    default:
+        return err;
+    }
+}

@@ -1,0 +1,35 @@
+/* The inventory service's own words: stock, and what orders have taken from it. */
+#ifndef INVENTORY_SERVICE_INVENTORY_H
+#define INVENTORY_SERVICE_INVENTORY_H
+
+#include "common/request.h"
+#include "common/rpc.h"
+#include "common/stream.h"
+
+enum { QUANTITY_MAX = 1000000, STOCK_MAX = 1000000000 };
+
+struct reservation {
+    struct uuid order_id, product_id;
+    int32_t quantity;
+};
+
+/* rules.c: decisions without I/O. */
+enum err check_quantity(struct request *req, int32_t quantity);
+enum err check_stock(struct request *req, int32_t quantity);
+/* What a reservation's answer means: *out_held, or an error when the order's id stands for something else. */
+enum err judge_reservation(struct request *req, const char *outcome, bool *out_held);
+
+/* store.c */
+enum err stock_find(struct request *req, struct uuid product_id, int32_t *out_quantity);
+enum err stock_set(struct request *req, struct uuid product_id, int32_t quantity);
+enum err reservation_take(struct request *req, const struct reservation *wanted, bool *out_held);
+enum err reservation_release(struct request *req, struct uuid order_id, bool *out_released);
+enum err reservations_commit(struct request *req, const struct uuid *order_ids, unsigned count);
+
+/* handlers.c */
+rpc_handler check_inventory, deduct_inventory, get_inventory, set_inventory, release_inventory;
+
+/* consumer.c */
+stream_handler orders_created;
+
+#endif

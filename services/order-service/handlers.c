@@ -1,0 +1,127 @@
+#include "common/background.h"
+#include "order.h"
+#include "order.pb-c.h"
+
+static char *print_id(struct request *req, struct uuid id)
+{
+    return uuid_format(id, arena_alloc(req->arena, UUID_TEXT_BYTES));
+}
+
+static void answer_order(struct request *req, const struct order *order, Order__OrderResponse *out)
+{
+    out->id = print_id(req, order->id);
+    out->user_id = print_id(req, order->user_id);
+    out->product_id = print_id(req, order->product_id);
+    out->quantity = order->quantity;
+    out->status = arena_print(req->arena, "%s", order->status);
+    out->created_at = clock_format(order->created_at_ns, arena_alloc(req->arena, CLOCK_TEXT_BYTES));
+}
+
+/* The order that another request made of the same draft, unless it was given up. */
+static enum err known_order(struct request *req, const struct draft *draft, struct order *out)
+{
+    enum err err = order_find(req, draft->id, out);
+    if (err == ERR_NOT_FOUND)
+        return fail(req, ERR_ABORTED, "this order was abandoned; use a new idempotency key");
+    return err ? err : order_replay(req, draft, out);
+}
+
+/* The order could not be written: its stock goes back, unless a twin of the request made the order. */
+static void give_up(struct request *req, const struct draft *draft)
+{
+    const struct failure failure = req->failure;
+    bool abandoned;
+    if (order_abandon(req, draft->id, &abandoned) == ERR_OK && abandoned)
+        inventory_release(req, draft->id);
+    req->failure = failure;
+}
+
+/* Stock first, then the order: whoever inserts it decides its fate. */
+static enum err place_order(struct request *req, const struct draft *draft, struct order *out)
+{
+    bool created;
+    enum err err = inventory_deduct(req, draft);
+    if (err == ERR_ABORTED)
+        return known_order(req, draft, out);
+    if (err)
+        return err;
+    err = order_insert(req, draft, out, &created);
+    if (nothing_written(err))
+        give_up(req, draft);
+    if (err)
+        return err;
+    if (!created)
+        return known_order(req, draft, out);
+    background_wake(req->worker, TASK_RELAY);
+    return ERR_OK;
+}
+
+enum err create_order(struct request *req, const void *message, void *answer)
+{
+    const Order__CreateOrderRequest *in = message;
+    struct draft draft;
+    struct order_start start;
+    enum err err = draft_check(req, in->user_id, in->product_id, in->quantity, in->idempotency_key, &draft);
+    if (!err)
+        err = order_start(req, &draft, &start);
+    if (err)
+        return err;
+    if (!start.user_exists)
+        return fail(req, ERR_INVALID_ARGUMENT, "user_id: no such user");
+    err = start.order_exists ? order_replay(req, &draft, &start.order) : place_order(req, &draft, &start.order);
+    if (err)
+        return err;
+    answer_order(req, &start.order, answer);
+    return ERR_OK;
+}
+
+enum err get_order(struct request *req, const void *message, void *answer)
+{
+    const Order__GetOrderRequest *in = message;
+    struct uuid id;
+    struct order order;
+    enum err err = request_uuid(req, "id", in->id, &id);
+    if (!err)
+        err = order_find(req, id, &order);
+    if (err)
+        return err;
+    answer_order(req, &order, answer);
+    return ERR_OK;
+}
+
+static void answer_page(struct request *req, const struct order_page *page, unsigned limit, Order__ListOrdersResponse *out)
+{
+    bool more = page->count > limit;
+    out->n_orders = more ? limit : page->count;
+    out->orders = arena_array(req->arena, Order__OrderResponse *, out->n_orders);
+    for (unsigned i = 0; i < out->n_orders; i++) {
+        out->orders[i] = arena_new(req->arena, Order__OrderResponse);
+        order__order_response__init(out->orders[i]);
+        answer_order(req, &page->orders[i], out->orders[i]);
+    }
+    if (!more)
+        return;
+    const struct order *last = &page->orders[limit - 1];
+    struct cursor cursor = {.created_at_ns = last->created_at_ns, .id = last->id};
+    out->next_cursor = cursor_print(cursor, arena_alloc(req->arena, CURSOR_TEXT_BYTES));
+}
+
+enum err list_orders(struct request *req, const void *message, void *answer)
+{
+    const Order__ListOrdersRequest *in = message;
+    struct uuid user_id;
+    struct cursor after;
+    unsigned limit;
+    struct order_page page;
+    enum err err = request_uuid(req, "user_id", in->user_id, &user_id);
+    if (!err)
+        err = list_limit_read(req, in->limit, &limit);
+    if (!err)
+        err = cursor_read(req, in->cursor, &after);
+    if (!err)
+        err = order_list(req, user_id, after, limit + 1, &page); /* one more tells whether there is a next page */
+    if (err)
+        return err;
+    answer_page(req, &page, limit, answer);
+    return ERR_OK;
+}

@@ -1,0 +1,37 @@
+#include "common/mem.h"
+#include "common/service.h"
+#include "order.h"
+#include "order.pb-c.h"
+
+static const struct rpc_method methods[] = {
+    {RPC_PROCEDURE("order.Order/CreateOrder", order__create_order_request, order__order_response), create_order},
+    {RPC_PROCEDURE("order.Order/GetOrder", order__get_order_request, order__order_response), get_order},
+    {RPC_PROCEDURE("order.Order/ListOrders", order__list_orders_request, order__list_orders_response), list_orders},
+};
+
+static const struct service_peer peers[] = {
+    [PEER_INVENTORY] = {"inventory-service", "INVENTORY_SERVICE_ADDR", "localhost:50053"},
+};
+
+/* New orders wake the relay; what other processes left behind is looked for once a second. */
+static const struct background_task tasks[] = {
+    [TASK_RELAY] = {.name = "relay", .run = relay_outbox, .interval_ms = 1000, .pause_ms = 5, .deadline_ms = 10000},
+};
+
+int main(int argc, char **argv)
+{
+    static const struct service service = {
+        .name = "order-service",
+        .about = "Takes orders and tells the streams about them.",
+        .rpc_listen = "0.0.0.0:50052",
+        .methods = methods,
+        .method_count = array_count(methods),
+        .peers = peers,
+        .peer_count = array_count(peers),
+        .database = true,
+        .streams = true,
+        .tasks = tasks,
+        .task_count = array_count(tasks),
+    };
+    return service_main(&service, argc, argv);
+}

@@ -1,0 +1,238 @@
+#include "common/json.h"
+#include "order.h"
+
+#define ORDER_COLUMNS "id, user_id, product_id, quantity, status, created_at"
+
+static void read_order(const struct db_rows *rows, unsigned row, unsigned column, struct order *out)
+{
+    *out = (struct order){
+        .id = db_get_uuid(rows, row, column),
+        .user_id = db_get_uuid(rows, row, column + 1),
+        .product_id = db_get_uuid(rows, row, column + 2),
+        .quantity = db_get_int4(rows, row, column + 3),
+        .status = db_get_text(rows, row, column + 4),
+        .created_at_ns = db_get_time(rows, row, column + 5),
+    };
+}
+
+enum err order_start(struct request *req, const struct draft *draft, struct order_start *out)
+{
+    static const struct db_statement statement = {
+        .name = "order_start",
+        .summary = "SELECT users, orders",
+        .sql = "select u.id is not null, o.id, o.user_id, o.product_id, o.quantity, o.status, o.created_at"
+               " from (values ($1::uuid, $2::uuid)) as given (user_id, order_id)"
+               " left join users u on u.id = given.user_id left join orders o on o.id = given.order_id",
+        .params = "uu",
+        .columns = "buuuitz",
+    };
+    struct db_rows rows;
+    enum err err = db_query(req, &statement, DB_PARAMS(db_uuid(draft->user_id), db_uuid(draft->id)), &rows);
+    if (err)
+        return err;
+    out->user_exists = db_get_bool(&rows, 0, 0);
+    out->order_exists = !db_is_null(&rows, 0, 1);
+    read_order(&rows, 0, 1, &out->order);
+    return ERR_OK;
+}
+
+/* The event as the streams carry it. */
+struct order_event {
+    struct uuid order_id, user_id, product_id;
+    int64_t quantity;
+    const char *timestamp;
+};
+
+static const struct json_field order_event_fields[] = {
+    {"order_id", offsetof(struct order_event, order_id), JSON_FIELD_UUID},
+    {"user_id", offsetof(struct order_event, user_id), JSON_FIELD_UUID},
+    {"product_id", offsetof(struct order_event, product_id), JSON_FIELD_UUID},
+    {"quantity", offsetof(struct order_event, quantity), JSON_FIELD_INT},
+    {"timestamp", offsetof(struct order_event, timestamp), JSON_FIELD_TEXT},
+};
+static const struct json_shape order_event_shape = JSON_SHAPE(struct order_event, order_event_fields);
+
+static const char *print_event(struct request *req, const struct order *order)
+{
+    char timestamp[CLOCK_TEXT_BYTES];
+    const struct order_event event = {
+        .order_id = order->id,
+        .user_id = order->user_id,
+        .product_id = order->product_id,
+        .quantity = order->quantity,
+        .timestamp = clock_format(order->created_at_ns, timestamp),
+    };
+    return json_print(req, &order_event_shape, &event).data;
+}
+
+struct trace_fields {
+    const char *traceparent, *tracestate, *baggage;
+};
+
+static const struct json_field trace_fields[] = {
+    {"traceparent", offsetof(struct trace_fields, traceparent), JSON_FIELD_TEXT, .optional = true},
+    {"tracestate", offsetof(struct trace_fields, tracestate), JSON_FIELD_TEXT, .optional = true},
+    {"baggage", offsetof(struct trace_fields, baggage), JSON_FIELD_TEXT, .optional = true},
+};
+static const struct json_shape trace_shape = JSON_SHAPE(struct trace_fields, trace_fields);
+
+static const char *print_trace(struct request *req)
+{
+    char parent[TRACE_PARENT_BYTES];
+    const struct trace_fields fields = {
+        .traceparent = trace_format(&req->trace, parent),
+        .tracestate = req->trace.state,
+        .baggage = req->trace.baggage,
+    };
+    return json_print(req, &trace_shape, &fields).data;
+}
+
+enum err order_insert(struct request *req, const struct draft *draft, struct order *out, bool *out_created)
+{
+    static const struct db_statement insert = {
+        .name = "order_insert",
+        .summary = "INSERT outbox, orders",
+        .sql = "with given as ("
+               "    select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[], $6::jsonb[],"
+               "        $7::jsonb[]) with ordinality"
+               "        as g (id, user_id, product_id, quantity, created_at, payload, trace_context, ord)"
+               "), decided as ("
+               "    insert into outbox (order_id, event, payload, trace_context, created_at)"
+               "    select id, 'created', payload, trace_context, created_at from given order by id"
+               "    on conflict do nothing returning order_id"
+               "), made as ("
+               "    insert into orders (id, user_id, product_id, quantity, created_at)"
+               "    select distinct on (id) id, user_id, product_id, quantity, created_at"
+               "    from given join decided on order_id = id order by id, ord"
+               ") select distinct on (id) ord, id from given join decided on order_id = id order by id, ord",
+        .params = "uuuizjj",
+        .columns = "u",
+        .coalesce_rows = 128,
+    };
+    struct order order = {
+        .id = draft->id,
+        .user_id = draft->user_id,
+        .product_id = draft->product_id,
+        .quantity = draft->quantity,
+        .status = "pending",
+        .created_at_ns = clock_wall_ns() / NS_PER_US * NS_PER_US,
+    };
+    struct db_rows rows;
+    enum err err = db_query(req, &insert,
+                            DB_PARAMS(db_uuid(order.id), db_uuid(order.user_id), db_uuid(order.product_id),
+                                      db_int4(order.quantity), db_time(order.created_at_ns),
+                                      db_json(print_event(req, &order)), db_json(print_trace(req))),
+                            &rows);
+    if (err)
+        return err;
+    *out_created = rows.count > 0;
+    *out = order;
+    return ERR_OK;
+}
+
+enum err order_abandon(struct request *req, struct uuid id, bool *out_abandoned)
+{
+    static const struct db_statement abandon = {
+        .name = "order_abandon",
+        .summary = "INSERT outbox",
+        .sql = "insert into outbox (order_id, event, published_at) values ($1, 'created', now())"
+               " on conflict do nothing returning order_id",
+        .params = "u",
+        .columns = "u",
+    };
+    struct db_rows rows;
+    enum err err = db_query(req, &abandon, DB_PARAMS(db_uuid(id)), &rows);
+    if (!err)
+        *out_abandoned = rows.count > 0;
+    return err;
+}
+
+enum err order_find(struct request *req, struct uuid id, struct order *out)
+{
+    static const struct db_statement by_id = {
+        .name = "order_by_id",
+        .summary = "SELECT orders",
+        .sql = "select " ORDER_COLUMNS " from orders where id = $1",
+        .params = "u",
+        .columns = "uuuitz",
+    };
+    struct db_rows rows;
+    enum err err = db_query(req, &by_id, DB_PARAMS(db_uuid(id)), &rows);
+    if (err)
+        return err;
+    if (rows.count == 0)
+        return fail(req, ERR_NOT_FOUND, "no such order");
+    read_order(&rows, 0, 0, out);
+    return ERR_OK;
+}
+
+enum err order_list(struct request *req, struct uuid user_id, struct cursor after, unsigned limit, struct order_page *out)
+{
+    static const struct db_statement by_user = {
+        .name = "orders_by_user",
+        .summary = "SELECT orders",
+        .sql = "select " ORDER_COLUMNS " from orders where user_id = $1 and (created_at, id) < ($2, $3)"
+               " order by created_at desc, id desc limit $4",
+        .params = "uzul",
+        .columns = "uuuitz",
+    };
+    struct db_rows rows;
+    enum err err = db_query(
+        req, &by_user, DB_PARAMS(db_uuid(user_id), db_time(after.created_at_ns), db_uuid(after.id), db_int8(limit)), &rows);
+    if (err)
+        return err;
+    out->count = rows.count;
+    out->orders = arena_array(req->arena, struct order, rows.count);
+    for (unsigned i = 0; i < rows.count; i++)
+        read_order(&rows, i, 0, &out->orders[i]);
+    return ERR_OK;
+}
+
+enum err outbox_take(struct request *req, struct db_tx *tx, struct outbox_event **out, unsigned *out_count)
+{
+    static const struct db_statement take = {
+        .name = "outbox_take",
+        .summary = "SELECT outbox",
+        .sql = "select order_id, event, payload, trace_context ->> 'traceparent', trace_context ->> 'tracestate',"
+               " trace_context ->> 'baggage' from outbox where published_at is null"
+               " order by created_at limit $1 for update skip locked",
+        .params = "l",
+        .columns = "utjttt",
+    };
+    struct db_rows rows;
+    enum err err = db_tx_query(req, tx, &take, DB_PARAMS(db_int8(RELAY_BATCH)), &rows);
+    if (err)
+        return err;
+    struct outbox_event *events = arena_array(req->arena, struct outbox_event, rows.count);
+    for (unsigned i = 0; i < rows.count; i++)
+        events[i] = (struct outbox_event){
+            .order_id = db_get_uuid(&rows, i, 0),
+            .event = db_get_text(&rows, i, 1),
+            .payload = db_get_text(&rows, i, 2),
+            .traceparent = db_get_text(&rows, i, 3),
+            .tracestate = db_get_text(&rows, i, 4),
+            .baggage = db_get_text(&rows, i, 5),
+        };
+    *out = events;
+    *out_count = rows.count;
+    return ERR_OK;
+}
+
+enum err outbox_published(struct request *req, struct db_tx *tx, const struct outbox_event *events, unsigned count)
+{
+    static const struct db_statement published = {
+        .name = "outbox_published",
+        .summary = "UPDATE outbox",
+        .sql = "update outbox o set published_at = now() from unnest($1::uuid[], $2::text[]) as g (order_id, event)"
+               " where o.order_id = g.order_id and o.event = g.event",
+        .params = "UT",
+        .columns = "",
+    };
+    struct uuid *order_ids = arena_array(req->arena, struct uuid, count);
+    const char **names = arena_array(req->arena, const char *, count);
+    for (unsigned i = 0; i < count; i++) {
+        order_ids[i] = events[i].order_id;
+        names[i] = events[i].event;
+    }
+    return db_tx_query(req, tx, &published, DB_PARAMS(db_uuids(order_ids, count), db_texts(names, count)), NULL);
+}

@@ -1,0 +1,22 @@
+#include "common/mem.h"
+#include "common/service.h"
+#include "user.h"
+#include "user.pb-c.h"
+
+static const struct rpc_method methods[] = {
+    {RPC_PROCEDURE("user.User/CreateUser", user__create_user_request, user__user_response), create_user},
+    {RPC_PROCEDURE("user.User/GetUser", user__get_user_request, user__user_response), get_user},
+};
+
+int main(int argc, char **argv)
+{
+    static const struct service service = {
+        .name = "user-service",
+        .about = "Keeps the shop's users.",
+        .rpc_listen = "0.0.0.0:50051",
+        .methods = methods,
+        .method_count = array_count(methods),
+        .database = true,
+    };
+    return service_main(&service, argc, argv);
+}
