@@ -28,6 +28,11 @@ CFLAGS_debug := -O0 -g3 -fPIE
 CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -fPIE
 CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -fPIE
 CFLAGS_coverage := -O0 -g --coverage -fprofile-update=atomic -fPIE
+# gcc 12 knows it; clang 14 wants to be told that zero is meant.
+ifneq ($(findstring clang,$(CC)),)
+HARDENING := $(filter-out -ftrivial-auto-var-init=zero -fno-strict-overflow,$(HARDENING)) -fwrapv
+WARNINGS += -Wno-gnu-zero-variadic-macro-arguments
+endif
 CFLAGS := -std=gnu11 $(CFLAGS_$(MODE)) $(WARNINGS)
 CPPFLAGS := -D_GNU_SOURCE -DBODEGA_VERSION='"$(VERSION)"' -Ilibcommon/include -Itests -Ilibcommon/src -isystem $(GEN) -isystem $(PARTS)/include
 CFLAGS_GEN := $(filter-out -W%,$(CFLAGS))
@@ -36,14 +41,13 @@ CFLAGS_GEN := $(filter-out -W%,$(CFLAGS))
 # static in the release, shared elsewhere (the sanitizers tell their code from ours by that).
 PACKAGED := grpc libprotobuf-c hiredis libcyaml yaml-0.1 jansson libcrypto
 LIBS_PARTS := $(PARTS)/lib/libpq.a $(PARTS)/lib/libpgcommon.a $(PARTS)/lib/libpgport.a $(PARTS)/lib/libmicrohttpd.a
-LINK_static := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections -Wl,-O1
+# glibc warns about name look-ups in static programs; those that we use work without shared libraries (ARCHITECTURE.md).
+LINK_static := -static-pie -Wl,--no-warnings -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections -Wl,-O1
 LIBS_static = $(LIBS_PARTS) -Wl,--start-group $(shell pkg-config --static --libs $(PACKAGED)) -lboost_context -lstdc++ -lm -Wl,--end-group
 LINK_shared := -pie
 LIBS_shared = $(LIBS_PARTS) $(shell pkg-config --libs $(PACKAGED)) -lssl -l:libboost_context.a -lm -lpthread
 LINKAGE := $(if $(filter release,$(MODE)),static,shared)
 LDFLAGS := $(CFLAGS_$(MODE)) $(LINK_$(LINKAGE))
-# glibc's static name service and c-ares warn about what a scratch image does not need; see ARCHITECTURE.md.
-LDFLAGS += $(if $(filter static,$(LINKAGE)),-Wl,--no-warnings)
 LIBS = $(LIBS_$(LINKAGE))
 
 PROTOS := $(wildcard proto/*.proto)
@@ -108,18 +112,70 @@ $(foreach s,$(SERVICES),$(eval $(call service_rules,$(s))))
 
 # --- tests -----------------------------------------------------------------------------------
 
-TEST_SRC := $(wildcard tests/unit/test_*.c tests/integration/test_*.c tests/contract/test_*.c)
+TEST_SRC := $(wildcard tests/unit/test_*.c) $(wildcard tests/integration/test_*.c) $(wildcard tests/contract/test_*.c)
 TEST_BINS := $(TEST_SRC:%.c=$(OUT)/%)
 TEST_HELP := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/*.c))
-RULES_OBJ := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard services/*/rules.c))
-LIBS_TEST := -lcmocka -l:libcurl.a
+TEST_SCRIPTS := $(wildcard tests/local/test_*)
+LIBS_TEST = $(LIBS_PARTS) $(PARTS)/lib/libcurl.a $(LIBS_shared) -lcmocka -lz
 
-$(TEST_BINS): $(OUT)/%: $(OUT)/obj/%.o $(TEST_HELP) $(RULES_OBJ) $(GEN_OBJ) $(LIB)
+# A service's rules are tested with its own headers; their names are the service's, so each test links one service's.
+rules_of = $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard services/$(1)/rules.c))
+
+$(TEST_BINS): $(OUT)/%: $(OUT)/obj/%.o $(TEST_HELP) $(GEN_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS_$(MODE)) -pie -o $@ $(filter %.o %.a,$^) $(LIBS_PARTS) $(PARTS)/lib/libcurl.a $(LIBS_shared) -lcmocka -lz
+	$(Q)$(CC) $(CFLAGS_$(MODE)) -pie -o $@ $(filter %.o %.a,$^) $(LIBS_TEST)
 
-tests-built: $(TEST_BINS) $(BINS)
+$(OUT)/tests/unit/test_user_rules: $(call rules_of,user-service)
+$(OUT)/tests/unit/test_order_rules: $(call rules_of,order-service)
+$(OUT)/tests/unit/test_inventory_rules: $(call rules_of,inventory-service)
+$(OUT)/tests/unit/test_gateway_rules: $(call rules_of,api-gateway)
+
+check-built: $(TEST_BINS) $(BINS)
+
+test: check-built ## every test that needs no cluster; ONLY=name runs those whose name has it
+	@BIN_DIR=$(OUT)/bin tests/run $(OUT)/test-logs $(foreach t,$(TEST_BINS) $(TEST_SCRIPTS),$(if $(findstring $(ONLY),$(t)),$(t)))
+
+asan: ## the same tests under AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer
+	@$(MAKE) --no-print-directory MODE=asan test
+
+tsan: ## the same tests under ThreadSanitizer
+	@$(MAKE) --no-print-directory MODE=tsan test
+
+coverage: ## line coverage of libcommon and the services by the same tests
+	@$(MAKE) --no-print-directory MODE=coverage test
+	@tests/coverage $(BUILD)/coverage
+
+# --- checks ----------------------------------------------------------------------------------
+
+OURS := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+SCRIPTS := $(shell git ls-files deploy/local libcommon/third-party tests .ci 2>/dev/null | xargs grep -lE '^\#!.*(bash|sh)$$' 2>/dev/null)
+
+fmt: | build/.packages ## format every source file
+	clang-format -i $(OURS)
+
+lint: check-layers check-headers | build/.packages ## formatting, shell scripts, layers, headers, static analysis
+	@clang-format --dry-run --Werror $(OURS)
+	@shellcheck -x $(SCRIPTS)
+	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
+		--suppress=missingIncludeSystem --suppress=nullPointerOutOfMemory -D_GNU_SOURCE -DBODEGA_VERSION='""' \
+		-j$(shell nproc) -Ilibcommon/include -Ilibcommon/src libcommon/src services
+	@echo "lint: nothing to complain about"
+
+check-layers: ## includes look one way: base, config and loop, otel, db stream rpc http json auth, service, services
+	@tests/check-layers
+
+check-headers: | $(READY) $(PROTO_H) ## each public header compiles alone
+	@for header in libcommon/include/common/*.h; do \
+		echo "#include \"common/$${header##*/}\"" | $(CC) $(CPPFLAGS) $(filter-out -O%,$(CFLAGS)) -Wno-unused-macros -x c -fsyntax-only - \
+			|| exit 1; done
+
+help: ## what can be made
+	@sed -n 's/^\([a-z][a-z -]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS=$$'\t' read -r target text; do \
+		printf '  %-18s %s\n' "$$target" "$$text"; done
+
+clean: ## remove what was built here, but not the third-party parts
+	rm -rf $(addprefix $(BUILD)/,release debug asan tsan coverage gen)
 
 # --- running ---------------------------------------------------------------------------------
 
@@ -144,7 +200,7 @@ logs: ## follow the logs (SERVICE=name for one, FOLLOW=0 for their ends)
 kill term start: ## SIGKILL, SIGTERM or start SERVICE=name, a service, postgres or redis
 	@$(SHOP) $@ $(SERVICE)
 
-env: ## shell lines with the addresses: eval "$$(make env)"
+env: ## the addresses as shell lines, to be evaluated
 	@$(SHOP) env
 
 clean-data: ## stop it and wipe its data
@@ -154,6 +210,6 @@ clean-data: ## stop it and wipe its data
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
 
-.PHONY: all tests-built
+.PHONY: all check-built test asan tsan coverage fmt lint check-layers check-headers help clean
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -71,8 +71,8 @@ static const struct db_statement take = {
         "    when k.order_id is not null or t.order_id is not null then 'held'"
         "    when f.ord is not null then 'again'"
         "    else 'short' end"
-        " from given g left join known k using (order_id)"
-        " left join taken t using (order_id, product_id, quantity) left join fitting f on f.ord = g.ord",
+        " from given g left join known k on k.order_id = g.order_id left join fitting f on f.ord = g.ord"
+        " left join taken t on (t.order_id, t.product_id, t.quantity) = (g.order_id, g.product_id, g.quantity)",
     .params = "uui",
     .columns = "t",
     .coalesce_rows = 128,

@@ -26,20 +26,27 @@ static enum err known_order(struct request *req, const struct draft *draft, stru
     return err ? err : order_replay(req, draft, out);
 }
 
+static void release_stock(struct request *req, const struct draft *draft)
+{
+    const struct failure failure = req->failure;
+    inventory_release(req, draft->id);
+    req->failure = failure;
+}
+
 /* The order could not be written: its stock goes back, unless a twin of the request made the order. */
 static void give_up(struct request *req, const struct draft *draft)
 {
     const struct failure failure = req->failure;
     bool abandoned;
     if (order_abandon(req, draft->id, &abandoned) == ERR_OK && abandoned)
-        inventory_release(req, draft->id);
+        release_stock(req, draft);
     req->failure = failure;
 }
 
 /* Stock first, then the order: whoever inserts it decides its fate. */
 static enum err place_order(struct request *req, const struct draft *draft, struct order *out)
 {
-    bool created;
+    bool created = false;
     enum err err = inventory_deduct(req, draft);
     if (err == ERR_ABORTED)
         return known_order(req, draft, out);
@@ -48,12 +55,13 @@ static enum err place_order(struct request *req, const struct draft *draft, stru
     err = order_insert(req, draft, out, &created);
     if (nothing_written(err))
         give_up(req, draft);
-    if (err)
-        return err;
-    if (!created)
-        return known_order(req, draft, out);
-    background_wake(req->worker, TASK_RELAY);
-    return ERR_OK;
+    if (!err && !created)
+        err = known_order(req, draft, out);
+    if (err == ERR_ABORTED)
+        release_stock(req, draft);
+    if (created)
+        background_wake(req->worker, TASK_RELAY);
+    return err;
 }
 
 enum err create_order(struct request *req, const void *message, void *answer)

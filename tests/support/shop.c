@@ -161,8 +161,20 @@ void shop_open(struct shop *shop)
     shop_wait_ready(shop);
 }
 
+/* For whoever reads a failed test's output. */
+static void print_warnings(struct shop *shop)
+{
+    for (int i = 0; i < SHOP_SERVICES; i++) {
+        scoped_free char *log = shop_log(shop, i);
+        for (char *line = strtok(log, "\n"); line; line = strtok(NULL, "\n"))
+            if (strstr(line, "\"level\":\"warn\"") || strstr(line, "\"level\":\"error\"") || *line != '{')
+                fprintf(stderr, "%s\n", line);
+    }
+}
+
 void shop_close(struct shop *shop)
 {
+    print_warnings(shop);
     for (int i = SHOP_SERVICES; i-- > 0;) {
         int status = shop_stop(shop, i);
         if (status > 0) {

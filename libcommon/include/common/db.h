@@ -6,9 +6,9 @@
  *
  * Errors: ERR_UNAVAILABLE (no connection, lost while the query ran, queue full, server
  * shutting down), ERR_DEADLINE_EXCEEDED (the request's time is over, or the server's
- * statement_timeout; what has not been sent yet never is), ERR_ALREADY_EXISTS (23505),
- * ERR_FAILED_PRECONDITION (other class 23), ERR_ABORTED (40001, 40P01), ERR_INTERNAL (the
- * rest). The failure's detail names the statement, never its text or the values; SQLSTATE
+ * statement_timeout; what has not been sent yet never is, what has goes on until then),
+ * ERR_ALREADY_EXISTS (23505), ERR_FAILED_PRECONDITION (other class 23), ERR_ABORTED (40001,
+ * 40P01), ERR_INTERNAL (the rest). The failure's detail names the statement, never its text or the values; SQLSTATE
  * and the server's message are logged. After ERR_UNAVAILABLE and ERR_DEADLINE_EXCEEDED a
  * write may or may not have happened.
  * Source: libpq, pipeline mode; PostgreSQL binary formats. */
@@ -97,14 +97,16 @@ bool db_get_bool(const struct db_rows *rows, unsigned row, unsigned column);
 int64_t db_get_time(const struct db_rows *rows, unsigned row, unsigned column); /* wall ns */
 
 /* Starts connecting in the background, and goes on with jittered back-off (100 ms to 2 s) whenever a
- * connection is lost. settings is kept, not copied. */
+ * connection is lost; connections for db_begin() connect when first needed. NULL when the url is not valid.
+ * Host names need the offload pool. settings and statements are kept, not copied. */
 struct db *db_open(struct loop *loop, const struct db_settings *settings);
 /* Ends queries in flight with ERR_UNAVAILABLE and frees. */
 void db_close(struct db *db);
 /* A connection works. */
 bool db_up(const struct db *db);
 
-/* Runs a statement on req->worker->db; rows may be NULL. Of coalesced ones each caller gets its own rows. */
+/* Runs a statement on req->worker->db; rows may be NULL. Of coalesced ones each caller gets its own rows.
+ * Waits for a connection only while the first attempt to connect is on its way, else ERR_UNAVAILABLE at once. */
 enum err db_query(struct request *req, const struct db_statement *statement, const struct db_value *params,
                   struct db_rows *rows);
 
@@ -112,7 +114,8 @@ enum err db_query(struct request *req, const struct db_statement *statement, con
 enum err db_begin(struct request *req, struct db_tx **out);
 enum err db_tx_query(struct request *req, struct db_tx *tx, const struct db_statement *statement,
                      const struct db_value *params, struct db_rows *rows);
-/* Frees tx in every case. After an error it is unknown whether the commit happened only for UNAVAILABLE and DEADLINE_EXCEEDED. */
+/* Frees tx in every case; ERR_ABORTED when one of its statements has failed. After an error it is unknown whether
+ * the commit happened only for UNAVAILABLE and DEADLINE_EXCEEDED. */
 enum err db_commit(struct request *req, struct db_tx *tx);
 void db_rollback(struct db_tx *tx); /* NULL is allowed */
 

@@ -31,6 +31,7 @@ struct call {
     const struct carrier *carrier;  /* to extract from (server, process) or inject into (client, send); or NULL */
     unsigned items;         /* rows or messages, where that says something */
     int status;             /* at the end: HTTP status or gRPC code */
+    const char *code;       /* at the end: SQLSTATE of a statement that failed; NULL elsewhere */
     int64_t begin_ns;       /* monotonic */
     struct trace_context outer;     /* private: restored by call_end */
     void *state[MIDDLEWARE_MAX];    /* one for each middleware, NULL at first */

@@ -13,9 +13,10 @@ static bool is_probe(const struct call *call)
 
 static enum log_level level_of(const struct call *call, enum err err)
 {
-    if (err_http_status(err) >= 500 && err != ERR_OK)
-        return LOG_WARN;
-    return is_probe(call) ? LOG_DEBUG : LOG_INFO;
+    if (is_probe(call))
+        return LOG_DEBUG;
+    int status = call->kind == CALL_HTTP_SERVER ? call->status : err_http_status(err);
+    return status >= 500 ? LOG_WARN : LOG_INFO;
 }
 
 static void log_request(struct request *req, struct call *call, enum err err, void **state)

@@ -1,0 +1,195 @@
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <glob.h>
+#include <grp.h>
+#include <libpq-fe.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "support/support.h"
+
+enum { START_TRIES = 600, TRY_MS = 25 };
+
+static void give_up(const char *what)
+{
+    fprintf(stderr, "test support: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+int test_free_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, length) < 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+        give_up("no free port");
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+/* PostgreSQL refuses to run as root. */
+static const struct passwd *server_user(void)
+{
+    static const struct passwd *user;
+    if (!user && geteuid() == 0)
+        user = getpwnam("postgres");
+    if (!user && geteuid() == 0)
+        give_up("no user postgres to run as");
+    return user;
+}
+
+static const char *programs(void)
+{
+    static char path[256];
+    glob_t found;
+    const char *pattern = "/usr/lib/postgresql/*/bin";
+    if (glob(pattern, 0, NULL, &found) != 0)
+        give_up(pattern);
+    snprintf(path, sizeof path, "%s", found.gl_pathv[found.gl_pathc - 1]);
+    globfree(&found);
+    return path;
+}
+
+/* In the child: another user, dies with us, speaks into the log. */
+static void become_server(const struct passwd *user, pid_t parent, const char *log)
+{
+    int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0)
+        _exit(126);
+    if (user && (setgroups(0, NULL) < 0 || setgid(user->pw_gid) < 0 || setuid(user->pw_uid) < 0))
+        _exit(126);
+    if (prctl(PR_SET_PDEATHSIG, SIGQUIT) < 0 || getppid() != parent)
+        _exit(126);
+}
+
+/* Runs one of PostgreSQL's programs in the server's directory. */
+static pid_t spawn(const struct test_server *server, const char *arguments)
+{
+    const struct passwd *user = server_user();
+    char log[300], command[1024];
+    snprintf(log, sizeof log, "%s/log", server->directory);
+    snprintf(command, sizeof command, "exec %s/%s", programs(), arguments);
+    pid_t parent = getpid(), pid = fork();
+    if (pid < 0)
+        give_up("fork");
+    if (pid > 0)
+        return pid;
+    become_server(user, parent, log);
+    if (chdir(server->directory) < 0)
+        _exit(126);
+    execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+    _exit(127);
+}
+
+static void show_log(const struct test_server *server)
+{
+    char path[300], line[1024];
+    snprintf(path, sizeof path, "%s/log", server->directory);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file))
+        fputs(line, stderr);
+    if (file)
+        fclose(file);
+}
+
+static void make_directory(struct test_server *server)
+{
+    const struct passwd *user = server_user();
+    const char *base = getenv("TMPDIR");
+    snprintf(server->directory, sizeof server->directory, "%.200s/bodega-pg-XXXXXX", base && *base ? base : "/tmp");
+    if (!mkdtemp(server->directory))
+        give_up(server->directory);
+    if (user && chown(server->directory, user->pw_uid, user->pw_gid) < 0)
+        give_up(server->directory);
+}
+
+static void make_cluster(const struct test_server *server)
+{
+    const char *command = "initdb -D data -U postgres -A trust -E UTF8 --locale=C --no-sync";
+    int status = 0;
+    if (waitpid(spawn(server, command), &status, 0) < 0 || status != 0) {
+        show_log(server);
+        give_up("initdb failed");
+    }
+}
+
+static void sleep_ms(long ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
+/* Runs sql on database postgres; false when the server does not answer. */
+static bool run(const struct test_server *server, const char *sql)
+{
+    char url[128];
+    snprintf(url, sizeof url, "postgresql://postgres@127.0.0.1:%d/postgres", server->port);
+    PGconn *conn = PQconnectdb(url);
+    PGresult *result = PQstatus(conn) == CONNECTION_OK ? PQexec(conn, sql) : NULL;
+    ExecStatusType status = PQresultStatus(result);
+    PQclear(result);
+    PQfinish(conn);
+    return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+}
+
+void test_postgres_start(struct test_server *server)
+{
+    char command[256];
+    snprintf(command, sizeof command,
+             "postgres -D data -p %d -h 127.0.0.1 -k '' -c fsync=off -c max_connections=50 -c shared_buffers=16MB",
+             server->port);
+    server->pid = spawn(server, command);
+    for (int i = 0; i < START_TRIES; i++) {
+        if (run(server, "select 1"))
+            return;
+        if (waitpid(server->pid, NULL, WNOHANG) == server->pid)
+            break;
+        sleep_ms(TRY_MS);
+    }
+    show_log(server);
+    give_up("postgres does not start");
+}
+
+void test_postgres_open(struct test_server *server)
+{
+    *server = (struct test_server){.port = test_free_port()};
+    make_directory(server);
+    make_cluster(server);
+    snprintf(server->url, sizeof server->url, "postgresql://postgres@127.0.0.1:%d/ecommerce", server->port);
+    test_postgres_start(server);
+    if (!run(server, "create database ecommerce"))
+        give_up("create database");
+}
+
+void test_postgres_stop(struct test_server *server)
+{
+    if (server->pid <= 0)
+        return;
+    kill(server->pid, SIGQUIT);
+    waitpid(server->pid, NULL, 0);
+    server->pid = 0;
+}
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+    (void)status;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
+void test_postgres_close(struct test_server *server)
+{
+    test_postgres_stop(server);
+    nftw(server->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
