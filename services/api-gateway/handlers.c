@@ -1,112 +1,135 @@
 #include "common/service.h"
 #include "gateway.h"
+#include "inventory.pb-c.h"
+#include "order.pb-c.h"
+#include "user.pb-c.h"
+
+static enum err call(struct request *req, enum peer peer, const struct rpc_procedure *procedure, const void *in,
+                     void *out_pointer)
+{
+    return rpc_call(req, req->worker->peers[peer], procedure, in, out_pointer);
+}
+
+static enum err write_ok(struct response *res)
+{
+    res->content_type = "text/plain";
+    res->body = (struct bytes){"OK", 2};
+    return ERR_OK;
+}
+
+/* An id in the path, as the services want it. */
+static enum err read_id(struct request *req, const char *name, char **out)
+{
+    struct uuid id;
+    enum err err = http_param_uuid(req, name, &id);
+    if (!err)
+        *out = uuid_print(req->arena, id);
+    return err;
+}
 
 enum err get_health(struct request *req, struct response *res)
 {
     (void)req;
-    res->content_type = "text/plain";
-    res->body = (struct bytes){"OK", 2};
-    return ERR_OK;
+    return write_ok(res);
 }
 
 enum err get_ready(struct request *req, struct response *res)
 {
     enum err err = service_ready(req);
-    if (err)
-        return err;
-    res->content_type = "text/plain";
-    res->body = (struct bytes){"OK", 2};
-    return ERR_OK;
+    return err ? err : write_ok(res);
 }
 
 enum err post_user(struct request *req, struct response *res)
 {
-    struct user draft, user;
-    enum err err = json_read(req, &user_shape, &draft);
+    User__CreateUserRequest in = USER__CREATE_USER_REQUEST__INIT;
+    User__UserResponse *user;
+    enum err err = json_read(req, &user_draft_shape, &in);
     if (!err)
-        err = user_create(req, &draft, &user);
+        err = call(req, PEER_USER, &create_user, &in, &user);
     if (err)
         return err;
-    return json_write(req, res, 200, &user_shape, &user);
+    return json_write(req, res, 200, &user_shape, user);
 }
 
 enum err get_user(struct request *req, struct response *res)
 {
-    struct uuid id;
-    struct user user;
-    enum err err = http_param_uuid(req, "id", &id);
+    User__GetUserRequest in = USER__GET_USER_REQUEST__INIT;
+    User__UserResponse *user;
+    enum err err = read_id(req, "id", &in.id);
     if (!err)
-        err = user_get(req, id, &user);
+        err = call(req, PEER_USER, &find_user, &in, &user);
     if (err)
         return err;
-    return json_write(req, res, 200, &user_shape, &user);
+    return json_write(req, res, 200, &user_shape, user);
 }
 
 enum err post_order(struct request *req, struct response *res)
 {
-    struct order_draft draft;
-    struct order order;
-    enum err err = json_read(req, &order_draft_shape, &draft);
+    Order__CreateOrderRequest in = ORDER__CREATE_ORDER_REQUEST__INIT;
+    Order__OrderResponse *order;
+    enum err err = json_read(req, &order_draft_shape, &in);
     if (!err)
-        err = idempotency_key_read(req, http_header(req, "Idempotency-Key"), &draft.key);
+        err = idempotency_key_read(req, http_header(req, "Idempotency-Key"), &in.idempotency_key);
     if (err)
         return err;
-    err = order_create(req, &draft, &order);
+    err = call(req, PEER_ORDER, &create_order, &in, &order);
     if (err)
         return order_refused(req, err);
-    return json_write(req, res, 200, &order_shape, &order);
+    return json_write(req, res, 200, &order_shape, order);
 }
 
 enum err get_order(struct request *req, struct response *res)
 {
-    struct uuid id;
-    struct order order;
-    enum err err = http_param_uuid(req, "id", &id);
+    Order__GetOrderRequest in = ORDER__GET_ORDER_REQUEST__INIT;
+    Order__OrderResponse *order;
+    enum err err = read_id(req, "id", &in.id);
     if (!err)
-        err = order_get(req, id, &order);
+        err = call(req, PEER_ORDER, &find_order, &in, &order);
     if (err)
         return err;
-    return json_write(req, res, 200, &order_shape, &order);
+    return json_write(req, res, 200, &order_shape, order);
 }
 
 enum err get_orders(struct request *req, struct response *res)
 {
+    Order__ListOrdersRequest in = ORDER__LIST_ORDERS_REQUEST__INIT;
+    Order__ListOrdersResponse *page;
     const char *user_id = http_query(req, "user_id");
     const char *cursor = http_query(req, "cursor");
-    int32_t limit;
-    struct order_page page;
     if (!user_id)
         return fail(req, ERR_INVALID_ARGUMENT, "user_id: missing, expected a UUID");
-    enum err err = list_limit_read(req, http_query(req, "limit"), &limit);
+    in.user_id = arena_print(req->arena, "%s", user_id);
+    in.cursor = arena_print(req->arena, "%s", cursor ? cursor : "");
+    enum err err = list_limit_read(req, http_query(req, "limit"), &in.limit);
     if (!err)
-        err = order_list(req, user_id, limit, cursor ? cursor : "", &page);
+        err = call(req, PEER_ORDER, &list_orders, &in, &page);
     if (err)
         return err;
-    return json_write(req, res, 200, &order_page_shape, &page);
+    return json_write(req, res, 200, &order_page_shape, page);
 }
 
 enum err get_inventory(struct request *req, struct response *res)
 {
-    struct uuid product_id;
-    struct stock stock;
-    enum err err = http_param_uuid(req, "product_id", &product_id);
+    Inventory__GetInventoryRequest in = INVENTORY__GET_INVENTORY_REQUEST__INIT;
+    Inventory__InventoryResponse *stock;
+    enum err err = read_id(req, "product_id", &in.product_id);
     if (!err)
-        err = stock_get(req, product_id, &stock);
+        err = call(req, PEER_INVENTORY, &find_stock, &in, &stock);
     if (err)
         return err;
-    return json_write(req, res, 200, &stock_shape, &stock);
+    return json_write(req, res, 200, &stock_shape, stock);
 }
 
 enum err put_inventory(struct request *req, struct response *res)
 {
-    struct uuid product_id;
-    struct stock wanted, stock;
-    enum err err = http_param_uuid(req, "product_id", &product_id);
+    Inventory__SetInventoryRequest in = INVENTORY__SET_INVENTORY_REQUEST__INIT;
+    Inventory__InventoryResponse *stock;
+    enum err err = read_id(req, "product_id", &in.product_id);
     if (!err)
-        err = json_read(req, &stock_shape, &wanted);
+        err = json_read(req, &stock_draft_shape, &in);
     if (!err)
-        err = stock_set(req, product_id, wanted.quantity, &stock);
+        err = call(req, PEER_INVENTORY, &set_stock, &in, &stock);
     if (err)
         return err;
-    return json_write(req, res, 200, &stock_shape, &stock);
+    return json_write(req, res, 200, &stock_shape, stock);
 }

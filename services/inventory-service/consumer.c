@@ -17,7 +17,7 @@ static const struct json_shape order_event_shape = JSON_SHAPE(struct order_event
 
 static bool read_event(struct request *req, const struct stream_message *message, struct uuid *out_order_id)
 {
-    struct order_event event;
+    struct order_event event = {0};
     struct bytes text = {message->data, message->data ? strlen(message->data) : 0};
     if (json_parse(req, "event", text, &order_event_shape, &event)) {
         log_event(LOG_WARN, "an order event cannot be read", log_text("id", message->id),

@@ -1,9 +1,10 @@
 #include "inventory.h"
 #include "inventory.pb-c.h"
 
-static void answer_stock(struct request *req, struct uuid product_id, int32_t quantity, Inventory__InventoryResponse *out)
+static void answer_stock(struct request *req, struct uuid product_id, int32_t quantity,
+                         Inventory__InventoryResponse *out)
 {
-    out->product_id = uuid_format(product_id, arena_alloc(req->arena, UUID_TEXT_BYTES));
+    out->product_id = uuid_print(req->arena, product_id);
     out->quantity = quantity;
 }
 

@@ -42,37 +42,36 @@ enum err stock_set(struct request *req, struct uuid product_id, int32_t quantity
 static const struct db_statement take = {
     .name = "reservation_take",
     .summary = "INSERT reservations",
-    .sql =
-        "with given as ("
-        "    select * from unnest($1::uuid[], $2::uuid[], $3::int[]) with ordinality"
-        "        as g (order_id, product_id, quantity, ord)"
-        "), known as ("
-        "    select order_id, product_id, quantity, state from reservations where order_id = any($1)"
-        "), fresh as ("
-        "    select * from given where order_id not in (select order_id from known)"
-        "), stock as ("
-        "    select product_id, quantity from inventory where product_id in (select product_id from fresh)"
-        "    order by product_id for update"
-        "), fitting as ("
-        "    select f.*, s.quantity as available,"
-        "        sum(f.quantity) over (partition by f.product_id order by f.ord) as wanted"
-        "    from fresh f join stock s using (product_id) where f.quantity <= s.quantity"
-        "), taken as ("
-        "    insert into reservations (order_id, product_id, quantity)"
-        "    select order_id, product_id, quantity from fitting where wanted <= available order by order_id"
-        "    on conflict do nothing returning order_id, product_id, quantity"
-        "), moved as ("
-        "    update inventory i set quantity = i.quantity - t.quantity, updated_at = now()"
-        "    from (select product_id, sum(quantity)::int as quantity from taken group by product_id) t"
-        "    where i.product_id = t.product_id"
-        ") select g.ord, case"
-        "    when k.state = 'released' then 'released'"
-        "    when (k.product_id, k.quantity) <> (g.product_id, g.quantity) then 'other'"
-        "    when k.order_id is not null or t.order_id is not null then 'held'"
-        "    when f.ord is not null then 'again'"
-        "    else 'short' end"
-        " from given g left join known k on k.order_id = g.order_id left join fitting f on f.ord = g.ord"
-        " left join taken t on (t.order_id, t.product_id, t.quantity) = (g.order_id, g.product_id, g.quantity)",
+    .sql = "with given as ("
+           "    select * from unnest($1::uuid[], $2::uuid[], $3::int[]) with ordinality"
+           "        as g (order_id, product_id, quantity, ord)"
+           "), known as ("
+           "    select order_id, product_id, quantity, state from reservations where order_id = any($1)"
+           "), fresh as ("
+           "    select * from given where order_id not in (select order_id from known)"
+           "), stock as ("
+           "    select product_id, quantity from inventory where product_id in (select product_id from fresh)"
+           "    order by product_id for update"
+           "), fitting as ("
+           "    select f.*, s.quantity as available,"
+           "        sum(f.quantity) over (partition by f.product_id order by f.ord) as wanted"
+           "    from fresh f join stock s using (product_id) where f.quantity <= s.quantity"
+           "), taken as ("
+           "    insert into reservations (order_id, product_id, quantity)"
+           "    select order_id, product_id, quantity from fitting where wanted <= available order by order_id"
+           "    on conflict do nothing returning order_id, product_id, quantity"
+           "), moved as ("
+           "    update inventory i set quantity = i.quantity - t.quantity, updated_at = now()"
+           "    from (select product_id, sum(quantity)::int as quantity from taken group by product_id) t"
+           "    where i.product_id = t.product_id"
+           ") select g.ord, case"
+           "    when k.state = 'released' then 'released'"
+           "    when (k.product_id, k.quantity) <> (g.product_id, g.quantity) then 'other'"
+           "    when k.order_id is not null or t.order_id is not null then 'held'"
+           "    when f.ord is not null then 'again'"
+           "    else 'short' end"
+           " from given g left join known k on k.order_id = g.order_id left join fitting f on f.ord = g.ord"
+           " left join taken t on (t.order_id, t.product_id, t.quantity) = (g.order_id, g.product_id, g.quantity)",
     .params = "uui",
     .columns = "t",
     .coalesce_rows = 128,
@@ -83,9 +82,9 @@ enum err reservation_take(struct request *req, const struct reservation *wanted,
     const char *outcome;
     do {
         struct db_rows rows;
-        enum err err = db_query(req, &take,
-                                DB_PARAMS(db_uuid(wanted->order_id), db_uuid(wanted->product_id), db_int4(wanted->quantity)),
-                                &rows);
+        enum err err = db_query(
+            req, &take, DB_PARAMS(db_uuid(wanted->order_id), db_uuid(wanted->product_id), db_int4(wanted->quantity)),
+            &rows);
         if (err)
             return err;
         outcome = db_get_text(&rows, 0, 0);

@@ -2,16 +2,11 @@
 #include "order.h"
 #include "order.pb-c.h"
 
-static char *print_id(struct request *req, struct uuid id)
-{
-    return uuid_format(id, arena_alloc(req->arena, UUID_TEXT_BYTES));
-}
-
 static void answer_order(struct request *req, const struct order *order, Order__OrderResponse *out)
 {
-    out->id = print_id(req, order->id);
-    out->user_id = print_id(req, order->user_id);
-    out->product_id = print_id(req, order->product_id);
+    out->id = uuid_print(req->arena, order->id);
+    out->user_id = uuid_print(req->arena, order->user_id);
+    out->product_id = uuid_print(req->arena, order->product_id);
     out->quantity = order->quantity;
     out->status = arena_print(req->arena, "%s", order->status);
     out->created_at = clock_format(order->created_at_ns, arena_alloc(req->arena, CLOCK_TEXT_BYTES));
@@ -97,7 +92,8 @@ enum err get_order(struct request *req, const void *message, void *answer)
     return ERR_OK;
 }
 
-static void answer_page(struct request *req, const struct order_page *page, unsigned limit, Order__ListOrdersResponse *out)
+static void answer_page(struct request *req, const struct order_page *page, unsigned limit,
+                        Order__ListOrdersResponse *out)
 {
     bool more = page->count > limit;
     out->n_orders = more ? limit : page->count;

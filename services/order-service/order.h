@@ -36,8 +36,8 @@ struct cursor {
 };
 
 /* rules.c: decisions without I/O. */
-enum err draft_check(struct request *req, const char *user_id, const char *product_id, int32_t quantity, const char *key,
-                     struct draft *out);
+enum err draft_check(struct request *req, const char *user_id, const char *product_id, int32_t quantity,
+                     const char *key, struct draft *out);
 /* A repeated request gets its order; one with another body is refused. */
 enum err order_replay(struct request *req, const struct draft *draft, const struct order *known);
 /* After such an error of a write, nothing was written. */
@@ -57,7 +57,8 @@ enum err order_insert(struct request *req, const struct draft *draft, struct ord
 /* Decides that the order will never exist; *out_abandoned is false when it does already. */
 enum err order_abandon(struct request *req, struct uuid id, bool *out_abandoned);
 enum err order_find(struct request *req, struct uuid id, struct order *out);
-enum err order_list(struct request *req, struct uuid user_id, struct cursor after, unsigned limit, struct order_page *out);
+enum err order_list(struct request *req, struct uuid user_id, struct cursor after, unsigned limit,
+                    struct order_page *out);
 
 struct outbox_event {
     struct uuid order_id;

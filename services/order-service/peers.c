@@ -1,11 +1,6 @@
 #include "inventory.pb-c.h"
 #include "order.h"
 
-static char *print_id(struct request *req, struct uuid id)
-{
-    return uuid_format(id, arena_alloc(req->arena, UUID_TEXT_BYTES));
-}
-
 enum err inventory_deduct(struct request *req, const struct draft *draft)
 {
     static const struct rpc_procedure deduct =
@@ -13,9 +8,9 @@ enum err inventory_deduct(struct request *req, const struct draft *draft)
                       inventory__deduct_inventory_response);
     Inventory__DeductInventoryRequest in = INVENTORY__DEDUCT_INVENTORY_REQUEST__INIT;
     Inventory__DeductInventoryResponse *out;
-    in.product_id = print_id(req, draft->product_id);
+    in.product_id = uuid_print(req->arena, draft->product_id);
     in.quantity = draft->quantity;
-    in.order_id = print_id(req, draft->id);
+    in.order_id = uuid_print(req->arena, draft->id);
     enum err err = rpc_call(req, req->worker->peers[PEER_INVENTORY], &deduct, &in, &out);
     if (err == ERR_ALREADY_EXISTS)
         return fail(req, err, "this idempotency key belongs to an order with another body");
@@ -31,6 +26,6 @@ enum err inventory_release(struct request *req, struct uuid order_id)
                       inventory__release_inventory_response);
     Inventory__ReleaseInventoryRequest in = INVENTORY__RELEASE_INVENTORY_REQUEST__INIT;
     Inventory__ReleaseInventoryResponse *out;
-    in.order_id = print_id(req, order_id);
+    in.order_id = uuid_print(req->arena, order_id);
     return rpc_call(req, req->worker->peers[PEER_INVENTORY], &release, &in, &out);
 }

@@ -5,14 +5,6 @@
 #include "common/stream.h"
 #include "order.h"
 
-static void read_trace(const struct outbox_event *event, struct trace_context *out)
-{
-    if (!trace_parse(event->traceparent, out))
-        return;
-    out->state = event->tracestate;
-    out->baggage = event->baggage;
-}
-
 /* Those that were taken stand at the front afterwards: *out_sent of them, which may be fewer than count. */
 static enum err send_events(struct request *req, struct outbox_event *events, unsigned count, unsigned *out_sent)
 {
@@ -20,7 +12,10 @@ static enum err send_events(struct request *req, struct outbox_event *events, un
     for (unsigned i = 0; i < count; i++) {
         entries[i].key = strcmp(events[i].event, "created") == 0 ? "orders:created" : "orders:cancelled";
         entries[i].data = events[i].payload;
-        read_trace(&events[i], &entries[i].trace);
+        if (!trace_parse(events[i].traceparent, &entries[i].trace))
+            continue;
+        entries[i].trace.state = events[i].tracestate;
+        entries[i].trace.baggage = events[i].baggage;
     }
     enum err err = stream_add(req, entries, count);
     for (unsigned i = 0; i < count; i++)

@@ -14,8 +14,8 @@ static bool is_key(const char *key)
     return length <= KEY_BYTES_MAX;
 }
 
-enum err draft_check(struct request *req, const char *user_id, const char *product_id, int32_t quantity, const char *key,
-                     struct draft *out)
+enum err draft_check(struct request *req, const char *user_id, const char *product_id, int32_t quantity,
+                     const char *key, struct draft *out)
 {
     struct draft draft = {.quantity = quantity};
     enum err err = request_uuid(req, "user_id", user_id, &draft.user_id);
@@ -55,17 +55,6 @@ char *cursor_print(struct cursor cursor, char out[CURSOR_TEXT_BYTES])
     return hash_hex(bytes, sizeof bytes, out);
 }
 
-static bool read_hex(const char *text, uint8_t *out, size_t bytes)
-{
-    if (strlen(text) != 2 * bytes || strspn(text, "0123456789abcdef") != 2 * bytes)
-        return false;
-    for (size_t i = 0; i < bytes; i++) {
-        char high = text[2 * i], low = text[2 * i + 1];
-        out[i] = (uint8_t)((high <= '9' ? high - '0' : high - 'a' + 10) << 4 | (low <= '9' ? low - '0' : low - 'a' + 10));
-    }
-    return true;
-}
-
 enum err cursor_read(struct request *req, const char *text, struct cursor *out)
 {
     struct cursor cursor = {.created_at_ns = INT64_MAX};
@@ -75,7 +64,7 @@ enum err cursor_read(struct request *req, const char *text, struct cursor *out)
         *out = cursor;
         return ERR_OK;
     }
-    if (!read_hex(text, bytes, sizeof bytes))
+    if (strlen(text) != 2 * sizeof bytes || !hash_unhex(text, sizeof bytes, bytes))
         return fail(req, ERR_INVALID_ARGUMENT, "cursor: expected the next_cursor of the page before");
     cursor.created_at_ns = 0;
     for (unsigned i = 0; i < 8; i++)

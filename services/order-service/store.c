@@ -1,4 +1,3 @@
-#include "common/json.h"
 #include "order.h"
 
 #define ORDER_COLUMNS "id, user_id, product_id, quantity, status, created_at"
@@ -36,76 +35,30 @@ enum err order_start(struct request *req, const struct draft *draft, struct orde
     return ERR_OK;
 }
 
-/* The event as the streams carry it. */
-struct order_event {
-    struct uuid order_id, user_id, product_id;
-    int64_t quantity;
-    const char *timestamp;
-};
-
-static const struct json_field order_event_fields[] = {
-    {"order_id", offsetof(struct order_event, order_id), JSON_FIELD_UUID},
-    {"user_id", offsetof(struct order_event, user_id), JSON_FIELD_UUID},
-    {"product_id", offsetof(struct order_event, product_id), JSON_FIELD_UUID},
-    {"quantity", offsetof(struct order_event, quantity), JSON_FIELD_INT},
-    {"timestamp", offsetof(struct order_event, timestamp), JSON_FIELD_TEXT},
-};
-static const struct json_shape order_event_shape = JSON_SHAPE(struct order_event, order_event_fields);
-
-static const char *print_event(struct request *req, const struct order *order)
-{
-    char timestamp[CLOCK_TEXT_BYTES];
-    const struct order_event event = {
-        .order_id = order->id,
-        .user_id = order->user_id,
-        .product_id = order->product_id,
-        .quantity = order->quantity,
-        .timestamp = clock_format(order->created_at_ns, timestamp),
-    };
-    return json_print(req, &order_event_shape, &event).data;
-}
-
-struct trace_fields {
-    const char *traceparent, *tracestate, *baggage;
-};
-
-static const struct json_field trace_fields[] = {
-    {"traceparent", offsetof(struct trace_fields, traceparent), JSON_FIELD_TEXT, .optional = true},
-    {"tracestate", offsetof(struct trace_fields, tracestate), JSON_FIELD_TEXT, .optional = true},
-    {"baggage", offsetof(struct trace_fields, baggage), JSON_FIELD_TEXT, .optional = true},
-};
-static const struct json_shape trace_shape = JSON_SHAPE(struct trace_fields, trace_fields);
-
-static const char *print_trace(struct request *req)
-{
-    char parent[TRACE_PARENT_BYTES];
-    const struct trace_fields fields = {
-        .traceparent = trace_format(&req->trace, parent),
-        .tracestate = req->trace.state,
-        .baggage = req->trace.baggage,
-    };
-    return json_print(req, &trace_shape, &fields).data;
-}
-
+/* One statement decides the order's fate, writes it, and its event as the streams carry it. */
 enum err order_insert(struct request *req, const struct draft *draft, struct order *out, bool *out_created)
 {
     static const struct db_statement insert = {
         .name = "order_insert",
         .summary = "INSERT outbox, orders",
         .sql = "with given as ("
-               "    select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[], $6::jsonb[],"
-               "        $7::jsonb[]) with ordinality"
-               "        as g (id, user_id, product_id, quantity, created_at, payload, trace_context, ord)"
+               "    select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[], $6::text[],"
+               "        $7::text[], $8::text[]) with ordinality as g (id, user_id, product_id, quantity, created_at,"
+               "        traceparent, tracestate, baggage, ord)"
                "), decided as ("
-               "    insert into outbox (order_id, event, payload, trace_context, created_at)"
-               "    select id, 'created', payload, trace_context, created_at from given order by id"
+               "    insert into outbox (order_id, event, created_at, payload, trace_context)"
+               "    select id, 'created', created_at, jsonb_build_object('order_id', id, 'user_id', user_id,"
+               "        'product_id', product_id, 'quantity', quantity, 'timestamp',"
+               "        to_char(created_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')),"
+               "        jsonb_strip_nulls(jsonb_build_object('traceparent', traceparent, 'tracestate', tracestate,"
+               "        'baggage', baggage)) from given order by id"
                "    on conflict do nothing returning order_id"
                "), made as ("
                "    insert into orders (id, user_id, product_id, quantity, created_at)"
                "    select distinct on (id) id, user_id, product_id, quantity, created_at"
                "    from given join decided on order_id = id order by id, ord"
                ") select distinct on (id) ord, id from given join decided on order_id = id order by id, ord",
-        .params = "uuuizjj",
+        .params = "uuuizttt",
         .columns = "u",
         .coalesce_rows = 128,
     };
@@ -117,11 +70,13 @@ enum err order_insert(struct request *req, const struct draft *draft, struct ord
         .status = "pending",
         .created_at_ns = clock_wall_ns() / NS_PER_US * NS_PER_US,
     };
+    char parent[TRACE_PARENT_BYTES];
     struct db_rows rows;
     enum err err = db_query(req, &insert,
                             DB_PARAMS(db_uuid(order.id), db_uuid(order.user_id), db_uuid(order.product_id),
                                       db_int4(order.quantity), db_time(order.created_at_ns),
-                                      db_json(print_event(req, &order)), db_json(print_trace(req))),
+                                      db_text(trace_format(&req->trace, parent)), db_text(req->trace.state),
+                                      db_text(req->trace.baggage)),
                             &rows);
     if (err)
         return err;
@@ -166,7 +121,8 @@ enum err order_find(struct request *req, struct uuid id, struct order *out)
     return ERR_OK;
 }
 
-enum err order_list(struct request *req, struct uuid user_id, struct cursor after, unsigned limit, struct order_page *out)
+enum err order_list(struct request *req, struct uuid user_id, struct cursor after, unsigned limit,
+                    struct order_page *out)
 {
     static const struct db_statement by_user = {
         .name = "orders_by_user",
@@ -177,8 +133,9 @@ enum err order_list(struct request *req, struct uuid user_id, struct cursor afte
         .columns = "uuuitz",
     };
     struct db_rows rows;
-    enum err err = db_query(
-        req, &by_user, DB_PARAMS(db_uuid(user_id), db_time(after.created_at_ns), db_uuid(after.id), db_int8(limit)), &rows);
+    enum err err =
+        db_query(req, &by_user,
+                 DB_PARAMS(db_uuid(user_id), db_time(after.created_at_ns), db_uuid(after.id), db_int8(limit)), &rows);
     if (err)
         return err;
     out->count = rows.count;

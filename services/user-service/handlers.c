@@ -3,7 +3,7 @@
 
 static void answer_user(struct request *req, const struct user *user, User__UserResponse *out)
 {
-    out->id = uuid_format(user->id, arena_alloc(req->arena, UUID_TEXT_BYTES));
+    out->id = uuid_print(req->arena, user->id);
     out->email = arena_print(req->arena, "%s", user->email);
     out->name = arena_print(req->arena, "%s", user->name);
     out->created_at = clock_format(user->created_at_ns, arena_alloc(req->arena, CLOCK_TEXT_BYTES));

@@ -39,11 +39,6 @@ static bool is_email(const char *text)
     return is_label(label, strlen(label));
 }
 
-static bool is_control(uint32_t c)
-{
-    return c < 0x20 || (c >= 0x7f && c <= 0x9f);
-}
-
 /* Unicode's White_Space less the control characters. */
 static bool is_space(uint32_t c)
 {
@@ -57,7 +52,8 @@ static bool is_name(const char *text)
     bool visible = false;
     while (*text) {
         uint32_t c = utf8_next(&text);
-        if (c == UINT32_MAX || is_control(c) || ++characters > NAME_CHARACTERS_MAX)
+        bool control = c < 0x20 || (c >= 0x7f && c <= 0x9f);
+        if (c == UINT32_MAX || control || ++characters > NAME_CHARACTERS_MAX)
             return false;
         visible |= !is_space(c);
     }

@@ -6,12 +6,13 @@ enum err user_insert(struct request *req, const char *email, const char *name, s
     static const struct db_statement insert = {
         .name = "user_insert",
         .summary = "INSERT users",
-        .sql = "with given as ("
-               "    select * from unnest($1::uuid[], $2::text[], $3::text[]) with ordinality as g (id, email, name, ord)"
-               "), made as ("
-               "    insert into users (id, email, name) select id, email, name from given order by lower(email)"
-               "    on conflict do nothing returning id, created_at"
-               ") select ord, created_at from given join made using (id)",
+        .sql =
+            "with given as ("
+            "    select * from unnest($1::uuid[], $2::text[], $3::text[]) with ordinality as g (id, email, name, ord)"
+            "), made as ("
+            "    insert into users (id, email, name) select id, email, name from given order by lower(email)"
+            "    on conflict do nothing returning id, created_at"
+            ") select ord, created_at from given join made using (id)",
         .params = "utt",
         .columns = "z",
         .coalesce_rows = 128,

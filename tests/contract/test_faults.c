@@ -45,7 +45,8 @@ static char *order(const char *product, int quantity, const char *key, int *out_
     char body[300], header[300];
     const char *headers[] = {header, NULL};
     struct answer answer;
-    snprintf(body, sizeof body, "{\"user_id\":\"%s\",\"product_id\":\"%s\",\"quantity\":%d}", user_id, product, quantity);
+    snprintf(body, sizeof body, "{\"user_id\":\"%s\",\"product_id\":\"%s\",\"quantity\":%d}", user_id, product,
+             quantity);
     snprintf(header, sizeof header, "Idempotency-Key: %s", key);
     http_call(&shop, "POST", "/api/orders", body, key ? headers : NULL, &answer);
     *out_status = answer.status;
@@ -209,15 +210,17 @@ static void check_conservation(void)
     char product[UUID_TEXT_BYTES];
     for (unsigned i = 0; i < PRODUCTS; i++) {
         product_id(100 + i, product);
-        assert_int_equal(shop_sql_number(&shop,
-                                         "select i.quantity + coalesce((select sum(r.quantity) from reservations r where"
-                                         " r.product_id = i.product_id and r.state in ('held', 'committed')), 0)"
-                                         " from inventory i where product_id = '%s'",
-                                         product),
-                         STOCK);
+        assert_int_equal(
+            shop_sql_number(&shop,
+                            "select i.quantity + coalesce((select sum(r.quantity) from reservations r where"
+                            " r.product_id = i.product_id and r.state in ('held', 'committed')), 0)"
+                            " from inventory i where product_id = '%s'",
+                            product),
+            STOCK);
     }
-    assert_int_equal(shop_sql_number(&shop, "select count(*) from orders o left join reservations r on r.order_id = o.id"
-                                            " and r.state in ('held', 'committed') where r.order_id is null"),
+    assert_int_equal(shop_sql_number(&shop,
+                                     "select count(*) from orders o left join reservations r on r.order_id = o.id"
+                                     " and r.state in ('held', 'committed') where r.order_id is null"),
                      0);
     assert_int_equal(shop_sql_number(&shop, "select count(*) from orders o left join outbox b on b.order_id = o.id and"
                                             " b.event = 'created' and b.payload is not null where b.order_id is null"),
@@ -251,7 +254,8 @@ static void end_load(void)
         assert_int_equal(client->unknown, 0);
         for (unsigned long j = 0; j < client->taken; j++) {
             if (j % 16 == 0) /* each one is a connection: a sample finds what is lost as a whole */
-                assert_int_equal(shop_sql_number(&shop, "select count(*) from orders where id = '%s'", client->ids[j]), 1);
+                assert_int_equal(shop_sql_number(&shop, "select count(*) from orders where id = '%s'", client->ids[j]),
+                                 1);
             free(client->ids[j]);
         }
         free(client->ids);

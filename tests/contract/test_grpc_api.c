@@ -20,26 +20,25 @@ static unsigned products, orders;
 
 static const struct rpc_procedure create_user =
     RPC_PROCEDURE("user.User/CreateUser", user__create_user_request, user__user_response);
-static const struct rpc_procedure get_user = RPC_PROCEDURE("user.User/GetUser", user__get_user_request, user__user_response);
+static const struct rpc_procedure get_user =
+    RPC_PROCEDURE("user.User/GetUser", user__get_user_request, user__user_response);
 static const struct rpc_procedure create_order =
     RPC_PROCEDURE("order.Order/CreateOrder", order__create_order_request, order__order_response);
 static const struct rpc_procedure get_order =
     RPC_PROCEDURE("order.Order/GetOrder", order__get_order_request, order__order_response);
 static const struct rpc_procedure list_orders =
     RPC_PROCEDURE("order.Order/ListOrders", order__list_orders_request, order__list_orders_response);
-static const struct rpc_procedure check = RPC_PROCEDURE("inventory.Inventory/CheckInventory",
-                                                        inventory__check_inventory_request,
-                                                        inventory__check_inventory_response);
-static const struct rpc_procedure deduct = RPC_PROCEDURE("inventory.Inventory/DeductInventory",
-                                                         inventory__deduct_inventory_request,
-                                                         inventory__deduct_inventory_response);
+static const struct rpc_procedure check = RPC_PROCEDURE(
+    "inventory.Inventory/CheckInventory", inventory__check_inventory_request, inventory__check_inventory_response);
+static const struct rpc_procedure deduct = RPC_PROCEDURE(
+    "inventory.Inventory/DeductInventory", inventory__deduct_inventory_request, inventory__deduct_inventory_response);
 static const struct rpc_procedure get_stock =
     RPC_PROCEDURE("inventory.Inventory/GetInventory", inventory__get_inventory_request, inventory__inventory_response);
 static const struct rpc_procedure set_stock =
     RPC_PROCEDURE("inventory.Inventory/SetInventory", inventory__set_inventory_request, inventory__inventory_response);
-static const struct rpc_procedure release = RPC_PROCEDURE("inventory.Inventory/ReleaseInventory",
-                                                          inventory__release_inventory_request,
-                                                          inventory__release_inventory_response);
+static const struct rpc_procedure release =
+    RPC_PROCEDURE("inventory.Inventory/ReleaseInventory", inventory__release_inventory_request,
+                  inventory__release_inventory_response);
 static const struct rpc_procedure unknown_method =
     RPC_PROCEDURE("user.User/DeleteUser", user__get_user_request, user__user_response);
 
@@ -320,7 +319,8 @@ static void crowd(struct request *req, struct session *s)
     int32_t quantity;
     long sold = 0;
     for (unsigned i = 0; i < BUYERS; i++) {
-        buyers[i] = (struct buyer){.session = s, .worker = req->worker, .product = product, .quantity = i % 10 == 0 ? 40 : 1};
+        buyers[i] =
+            (struct buyer){.session = s, .worker = req->worker, .product = product, .quantity = i % 10 == 0 ? 40 : 1};
         /* Every tenth shares its order id with the buyer before: one reservation for both. */
         strcpy(buyers[i].order_id, i % 10 == 2 ? buyers[i - 1].order_id : new_order_id(req));
         fiber_start(req->worker->loop, buy, &buyers[i]);
@@ -364,8 +364,8 @@ static enum err order_read(struct request *req, struct session *s, const char *i
     return rpc_call(req, s->order, &get_order, &in, out);
 }
 
-static enum err order_listed(struct request *req, struct session *s, const char *user, int32_t limit, const char *cursor,
-                             Order__ListOrdersResponse **out)
+static enum err order_listed(struct request *req, struct session *s, const char *user, int32_t limit,
+                             const char *cursor, Order__ListOrdersResponse **out)
 {
     Order__ListOrdersRequest in = ORDER__LIST_ORDERS_REQUEST__INIT;
     in.user_id = text(user);

@@ -272,7 +272,8 @@ static void test_wrong_orders_are_refused(void **state)
 {
     (void)state;
     const char *product = new_product(10);
-    static const char *const quantities[] = {"0", "-1", "1.0", "1e0", "\"1\"", "null", "1000001", "99999999999999999999", "true"};
+    static const char *const quantities[] = {
+        "0", "-1", "1.0", "1e0", "\"1\"", "null", "1000001", "99999999999999999999", "true"};
     for (size_t i = 0; i < array_count(quantities); i++)
         expect("POST", "/api/orders", order_body(user_id, product, quantities[i]), 400);
     expect("POST", "/api/orders", order_body("7", product, "1"), 400);
@@ -418,8 +419,8 @@ static void test_wrong_lists_are_refused(void **state)
     (void)state;
     expect("GET", "/api/orders", NULL, 400);
     expect("GET", "/api/orders?user_id=x", NULL, 400);
-    static const char *const tails[] = {"limit=0", "limit=101", "limit=x", "limit=", "limit=1.5", "cursor=x", "cursor=zz",
-                                        "limit=1&limit=2", "limit=99999999999"};
+    static const char *const tails[] = {"limit=0",  "limit=101", "limit=x",         "limit=",           "limit=1.5",
+                                        "cursor=x", "cursor=zz", "limit=1&limit=2", "limit=99999999999"};
     char path[300];
     for (size_t i = 0; i < array_count(tails); i++) {
         snprintf(path, sizeof path, "/api/orders?user_id=%s&%s", UNKNOWN_ID, tails[i]);
@@ -493,8 +494,8 @@ static void test_a_trace_goes_through_and_comes_back(void **state)
     http_call(&shop, "POST", "/api/orders", order_body(user_id, product, "1"), headers, &answer);
     assert_answer(&answer, 200);
     assert_int_equal(strncmp(answer_header(&answer, "traceresponse"), "00-0af7651916cd43dd8448eb211c80319c-", 36), 0);
-    scoped_free char *stored =
-        shop_sql(&shop, "select trace_context ->> 'traceparent' from outbox where order_id = '%s'", answer_text(&answer, "id"));
+    scoped_free char *stored = shop_sql(
+        &shop, "select trace_context ->> 'traceparent' from outbox where order_id = '%s'", answer_text(&answer, "id"));
     assert_int_equal(strncmp(stored, "00-0af7651916cd43dd8448eb211c80319c-", 36), 0);
     answer_done(&answer);
 }
@@ -509,10 +510,12 @@ static void test_an_order_commits_its_reservation_through_the_stream(void **stat
     post_order(product, "2", NULL, &answer);
     assert_answer(&answer, 200);
     const char *id = answer_text(&answer, "id");
-    while (shop_sql_number(&shop, "select count(*) from reservations where order_id = '%s' and state = 'committed'", id) == 0)
+    while (shop_sql_number(&shop, "select count(*) from reservations where order_id = '%s' and state = 'committed'",
+                           id) == 0)
         usleep(2000);
-    assert_int_equal(shop_sql_number(&shop, "select count(*) from outbox where order_id = '%s' and published_at is not null"
-                                            " and payload ->> 'order_id' = '%s' and payload ->> 'quantity' = '2'",
+    assert_int_equal(shop_sql_number(&shop,
+                                     "select count(*) from outbox where order_id = '%s' and published_at is not null"
+                                     " and payload ->> 'order_id' = '%s' and payload ->> 'quantity' = '2'",
                                      id, id),
                      1);
     answer_done(&answer);

@@ -867,6 +867,21 @@ static void test_chunks_over_the_limit_are_refused_while_they_come(void **state)
     assert_problem(&reply, 413, "");
 }
 
+static void test_a_body_still_on_its_way_does_not_reset_the_connection(void **state)
+{
+    (void)state;
+    static struct reply reply;
+    char piece[1000] = {0};
+    int fd = connect_to(&shared);
+    put(fd, "POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length: 100000\r\n\r\n");
+    assert_true(get_reply(fd, &reply, false));
+    assert_problem(&reply, 413, "");
+    assert_true(at_end(fd));
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(send(fd, piece, sizeof piece, MSG_NOSIGNAL), sizeof piece);
+    close(fd);
+}
+
 static void test_a_refused_body_is_swallowed_and_the_connection_stays(void **state)
 {
     (void)state;
@@ -1572,6 +1587,7 @@ int main(void)
         cmocka_unit_test(test_the_largest_body_is_taken),
         cmocka_unit_test(test_a_body_over_the_limit_is_refused),
         cmocka_unit_test(test_chunks_over_the_limit_are_refused_while_they_come),
+        cmocka_unit_test(test_a_body_still_on_its_way_does_not_reset_the_connection),
         cmocka_unit_test(test_a_refused_body_is_swallowed_and_the_connection_stays),
         cmocka_unit_test(test_continue_is_said_before_the_body),
         cmocka_unit_test(test_headers_are_found_in_any_case),

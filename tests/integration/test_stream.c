@@ -219,7 +219,7 @@ static enum err call_begins(struct request *req, struct call *call, void **state
 {
     (void)state;
     calls.begun[call->kind]++;
-    assert_string_equal(call->name, "s");
+    assert_int_equal(call->name[0], 's');
     assert_non_null(call->peer);
     if (call->kind == CALL_STREAM_SEND)
         calls.sent = req->trace = trace_child(&req->trace);
@@ -924,7 +924,7 @@ static void test_password_opens_and_a_wrong_one_does_not(void **state)
     use(url, add_body);
     snprintf(url, sizeof url, "redis://:wrong@127.0.0.1:%d", redis.port);
     use(url, shut_out_body);
-    tell("CONFIG SET requirepass \"\"");
+    tell("CONFIG SET requirepass %s", "");
     tell("ACL DELUSER clerk");
 }
 

@@ -1,7 +1,7 @@
 #include "support/shop.h"
 
-#include <curl/curl.h>
 #include <ctype.h>
+#include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -21,7 +21,7 @@ static const char *const names[SHOP_SERVICES] = {"user-service", "inventory-serv
 
 /* --- processes */
 
-static void binary_path(const char *name, char *out, size_t bytes)
+void shop_binary(const char *name, char *out, size_t bytes)
 {
     char self[512] = "";
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -56,7 +56,7 @@ static void log_path(const struct shop *shop, enum shop_service service, char *o
 void shop_start(struct shop *shop, enum shop_service service)
 {
     char path[600], log[400], config[400];
-    binary_path(names[service], path, sizeof path);
+    shop_binary(names[service], path, sizeof path);
     log_path(shop, service, log, sizeof log);
     pid_t parent = getpid();
     pid_t pid = fork();
@@ -79,17 +79,22 @@ void shop_start(struct shop *shop, enum shop_service service)
     shop->services[service].pid = pid;
 }
 
-static int end_service(struct shop *shop, enum shop_service service, int signal)
+int shop_await_exit(struct shop *shop, enum shop_service service)
 {
     int status = 0;
     pid_t pid = shop->services[service].pid;
-    if (pid == 0)
-        return -1;
-    kill(pid, signal);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     shop->services[service].pid = 0;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int end_service(struct shop *shop, enum shop_service service, int signal)
+{
+    if (shop->services[service].pid == 0)
+        return -1;
+    kill(shop->services[service].pid, signal);
+    return shop_await_exit(shop, service);
 }
 
 void shop_kill(struct shop *shop, enum shop_service service)

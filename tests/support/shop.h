@@ -21,16 +21,19 @@ struct shop {
     struct shop_process services[SHOP_SERVICES];
     char directory[256];
     char base_url[64];
-    const char *const *settings;    /* more environment for the services, NAME=value, NULL-terminated; or NULL */
+    const char *const *settings; /* more environment for the services, NAME=value, NULL-terminated; or NULL */
 };
 
 /* Opens everything and waits until the gateway is ready. */
 void shop_open(struct shop *shop);
 void shop_close(struct shop *shop);
-void shop_kill(struct shop *shop, enum shop_service service);       /* SIGKILL; returns when it is gone */
-int shop_stop(struct shop *shop, enum shop_service service);        /* SIGTERM; its exit status */
-void shop_start(struct shop *shop, enum shop_service service);      /* does not wait for readiness */
-void shop_wait_ready(struct shop *shop);                            /* the gateway answers 200 on /ready */
+void shop_kill(struct shop *shop, enum shop_service service);      /* SIGKILL; returns when it is gone */
+int shop_stop(struct shop *shop, enum shop_service service);       /* SIGTERM; its exit status */
+void shop_start(struct shop *shop, enum shop_service service);     /* does not wait for readiness */
+void shop_wait_ready(struct shop *shop);                           /* the gateway answers 200 on /ready */
+int shop_await_exit(struct shop *shop, enum shop_service service); /* of one that was told to end; its exit status */
+/* The path of a service's program in this build. */
+void shop_binary(const char *name, char *out, size_t bytes);
 /* The services' log so far; the caller frees. */
 char *shop_log(struct shop *shop, enum shop_service service);
 
@@ -42,14 +45,15 @@ void shop_add_product(struct shop *shop, const char *product_id, int quantity);
 char *shop_add_user(struct shop *shop); /* through the API; its id; the caller frees */
 
 struct answer {
-    int status;         /* 0: no answer came */
+    int status; /* 0: no answer came */
     char *body;
     size_t body_bytes;
     char headers[8192]; /* as received, names in lower case */
     json_t *json;       /* NULL when the body is none */
 };
 
-/* headers: "Name: value" lines, NULL-terminated; or NULL. body: NULL for none; sent as application/json unless headers say. */
+/* headers: "Name: value" lines, NULL-terminated; or NULL. body: NULL for none; sent as application/json unless headers
+ * say. */
 void http_call(struct shop *shop, const char *method, const char *path, const char *body, const char *const *headers,
                struct answer *out);
 void answer_done(struct answer *answer);

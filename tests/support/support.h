@@ -4,11 +4,11 @@
 #ifndef TESTS_SUPPORT_H
 #define TESTS_SUPPORT_H
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
 #include <sys/types.h>
 
 #include <cmocka.h>
@@ -25,13 +25,14 @@ struct test_server {
 
 int test_free_port(void);
 
-/* A fresh PostgreSQL (as user postgres when the test runs as root), database `ecommerce`, superuser `postgres`, trust. */
+/* A fresh PostgreSQL (as user postgres when the test runs as root), database `ecommerce`, superuser `postgres`, trust.
+ */
 void test_postgres_open(struct test_server *server);
-void test_postgres_stop(struct test_server *server);    /* immediate; returns when it is gone */
-void test_postgres_start(struct test_server *server);   /* the same data and port; returns when it answers */
-void test_postgres_close(struct test_server *server);   /* stops and wipes */
+void test_postgres_stop(struct test_server *server);  /* immediate; returns when it is gone */
+void test_postgres_start(struct test_server *server); /* the same data and port; returns when it answers */
+void test_postgres_close(struct test_server *server); /* stops and wipes */
 
-void test_redis_open(struct test_server *server);       /* with AOF */
+void test_redis_open(struct test_server *server); /* with AOF */
 void test_redis_stop(struct test_server *server);
 void test_redis_start(struct test_server *server);
 void test_redis_close(struct test_server *server);

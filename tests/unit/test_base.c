@@ -124,9 +124,14 @@ static void test_anything_but_a_uuid_is_refused(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", "x", "01abcdef-2345-6789-abcd-ef012345678", "01abcdef-2345-6789-abcd-ef01234567890",
-        "01abcdef2345-6789-abcd-ef0123456789", "{01abcdef-2345-6789-abcd-ef0123456789}",
-        "01abcdef-2345-6789-abcd-ef012345678g", "01abcdef-2345-6789-abcd_ef0123456789",
+        "",
+        "x",
+        "01abcdef-2345-6789-abcd-ef012345678",
+        "01abcdef-2345-6789-abcd-ef01234567890",
+        "01abcdef2345-6789-abcd-ef0123456789",
+        "{01abcdef-2345-6789-abcd-ef0123456789}",
+        "01abcdef-2345-6789-abcd-ef012345678g",
+        "01abcdef-2345-6789-abcd_ef0123456789",
     };
     struct uuid id = {{1}};
     for (size_t i = 0; i < array_count(bad); i++)
@@ -182,9 +187,18 @@ static void test_wrong_times_are_refused(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", "2026", "2026-02-31T12:00:00Z", "2026-13-01T12:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T12:60:00Z",
-        "2026-01-01T12:00:00", "2026-01-01T12:00:00.Z", "2026-01-01T12:00:00+2:00", "2026-01-01T12:00:00Zx",
-        "2026-01-01T12:00:61Z", "2026-01-01T12:00:00+25:00",
+        "",
+        "2026",
+        "2026-02-31T12:00:00Z",
+        "2026-13-01T12:00:00Z",
+        "2026-01-01T24:00:00Z",
+        "2026-01-01T12:60:00Z",
+        "2026-01-01T12:00:00",
+        "2026-01-01T12:00:00.Z",
+        "2026-01-01T12:00:00+2:00",
+        "2026-01-01T12:00:00Zx",
+        "2026-01-01T12:00:61Z",
+        "2026-01-01T12:00:00+25:00",
     };
     int64_t ns = 42;
     for (size_t i = 0; i < array_count(bad); i++)
@@ -318,9 +332,19 @@ static void test_valid_utf8_is_read_and_invalid_refused(void **state)
         const char *text;
         uint32_t c;
     } cases[] = {
-        {"a", 'a'}, {"", 0}, {"\xc3\xa9", 0xe9}, {"\xe2\x82\xac", 0x20ac}, {"\xf0\x9f\x98\x80", 0x1f600},
-        {"\x80", UINT32_MAX}, {"\xc0\x80", UINT32_MAX}, {"\xe0\x80\x80", UINT32_MAX}, {"\xed\xa0\x80", UINT32_MAX},
-        {"\xf4\x90\x80\x80", UINT32_MAX}, {"\xf5\x80\x80\x80", UINT32_MAX}, {"\xc3", UINT32_MAX}, {"\xe2\x82", UINT32_MAX},
+        {"a", 'a'},
+        {"", 0},
+        {"\xc3\xa9", 0xe9},
+        {"\xe2\x82\xac", 0x20ac},
+        {"\xf0\x9f\x98\x80", 0x1f600},
+        {"\x80", UINT32_MAX},
+        {"\xc0\x80", UINT32_MAX},
+        {"\xe0\x80\x80", UINT32_MAX},
+        {"\xed\xa0\x80", UINT32_MAX},
+        {"\xf4\x90\x80\x80", UINT32_MAX},
+        {"\xf5\x80\x80\x80", UINT32_MAX},
+        {"\xc3", UINT32_MAX},
+        {"\xe2\x82", UINT32_MAX},
     };
     for (size_t i = 0; i < array_count(cases); i++) {
         const char *next = cases[i].text;

@@ -41,7 +41,8 @@ static void test_timers_fire_in_order_of_time(void **state)
     order[0] = '\0';
     for (int i = 0; i < COUNT; i++) {
         int rank = (i * 7) % COUNT;
-        timers[i] = (struct named_timer){.timer.fire = note_timer, .name = (char)('a' + rank), .last = rank == COUNT - 1};
+        timers[i] =
+            (struct named_timer){.timer.fire = note_timer, .name = (char)('a' + rank), .last = rank == COUNT - 1};
         loop_timer_start(loop, &timers[i].timer, now + rank * NS_PER_MS / 4);
     }
     loop_timer_stop(loop, &timers[3].timer); /* 21 % 20 = 1: 'b' */

@@ -19,8 +19,8 @@ struct background_task {
     /* One round; *out_more (false before) asks for another one at once. */
     enum err (*run)(struct request *req, bool *out_more);
     int interval_ms;
-    int pause_ms;       /* between rounds that were asked for, so that work collects */
-    int deadline_ms;    /* of a round */
+    int pause_ms;    /* between rounds that were asked for, so that work collects */
+    int deadline_ms; /* of a round */
 };
 
 /* Starts the tasks of the table, which is kept. */

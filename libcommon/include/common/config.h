@@ -1,8 +1,10 @@
 /* Settings: a table describes them, a YAML file and the environment fill them.
  *
- * Order: built-in value, then the file, then the environment variable. The whole file is
- * checked before anything is used: a wrong key, type or value is an error with file, line,
- * key and what was expected; unknown keys are errors. Strings live until config_free().
+ * Order: built-in value, then the file, then the environment variable (an empty one counts as
+ * unset). The whole file is checked before anything is used: a wrong key, type or value is an
+ * error with file, line, key and what was expected; unknown and duplicate keys are errors, and
+ * so are anchors, aliases, tags, a second document and more than 1 MiB. A text without a built-in
+ * value that is set to "" counts as missing. Strings live until config_free().
  * Before the loops start; one thread. Source: YAML 1.1 as libyaml reads it. */
 #ifndef COMMON_CONFIG_H
 #define COMMON_CONFIG_H
@@ -14,21 +16,22 @@
 #include "common/err.h"
 
 enum setting_type {
-    SETTING_TEXT,       /* const char * */
-    SETTING_SECRET,     /* const char *; also from `<key>_file`, its content less a trailing newline. Never printed */
-    SETTING_INT,        /* int, min..max */
-    SETTING_LONG,       /* int64_t, min..max */
-    SETTING_BOOL,       /* bool: true, false */
-    SETTING_ADDRESS,    /* const char *: host:port, [v6]:port or :port */
-    SETTING_CHOICE,     /* int: index into choices */
+    SETTING_TEXT,    /* const char * */
+    SETTING_SECRET,  /* const char *; also from the file `<key>_file` or $<env>_FILE, less a trailing newline. Never
+                        printed */
+    SETTING_INT,     /* int, min..max */
+    SETTING_LONG,    /* int64_t, min..max */
+    SETTING_BOOL,    /* bool: true, false */
+    SETTING_ADDRESS, /* const char *: host:port, [v6]:port or :port; also "" when that is the built-in value */
+    SETTING_CHOICE,  /* int: index into choices */
 };
 
 struct setting {
-    const char *key;            /* dotted: "http.body_bytes_max" */
+    const char *key; /* dotted: "http.body_bytes_max" */
     enum setting_type type;
-    size_t offset;              /* in the settings struct */
-    const char *initial;        /* built-in value as text; NULL: none, then it must be set; "" for an empty text */
-    const char *env;            /* environment variable, or NULL */
+    size_t offset;       /* in the settings struct */
+    const char *initial; /* built-in value as text; NULL: none, then it must be set; "" for an empty text */
+    const char *env;     /* environment variable, or NULL */
     int64_t min, max;
     const char *const *choices; /* NULL-terminated */
     const char *help;           /* one line with unit */

@@ -28,21 +28,21 @@ struct loop;
 struct request;
 
 struct db_settings {
-    const char *url;                /* libpq URI or conninfo; a host name's every address is tried */
-    int connections;                /* shared, pipelined connections a loop; default 4 */
-    int transactions;               /* connections a loop for db_begin(); default 2 */
-    int queue_max;                  /* queries a loop, waiting or running; beyond it ERR_UNAVAILABLE */
-    int statement_timeout_ms;       /* the server's limit for any statement */
+    const char *url;          /* libpq URI or conninfo; a host name's every address is tried */
+    int connections;          /* shared, pipelined connections a loop; default 4 */
+    int transactions;         /* connections a loop for db_begin(); default 2 */
+    int queue_max;            /* queries a loop, waiting or running; beyond it ERR_UNAVAILABLE */
+    int statement_timeout_ms; /* the server's limit for any statement */
     int connect_timeout_ms;
 };
 
 /* One letter a value: u uuid, t text, i int4, l int8, b bool, z timestamptz (wall ns), j jsonb (text). */
 struct db_statement {
-    const char *name;       /* unique in the process, a valid identifier: "user_by_id" */
-    const char *summary;    /* low cardinality, for telemetry: "SELECT users" */
+    const char *name;    /* unique in the process, a valid identifier: "user_by_id" */
+    const char *summary; /* low cardinality, for telemetry: "SELECT users" */
     const char *sql;
-    const char *params;     /* "ut": types of $1, $2 */
-    const char *columns;    /* "utz": types of the answer; "" for none */
+    const char *params;  /* "ut": types of $1, $2 */
+    const char *columns; /* "utz": types of the answer; "" for none */
     /* More than 0: a coalesced write. Callers that arrive while one is in flight share one execution
      * of up to this many rows. Each parameter becomes an array ($1::uuid[] ...) with one element a
      * caller; the first column of the answer must be the caller's ordinal (int8, from 1, as unnest
@@ -52,39 +52,39 @@ struct db_statement {
 };
 
 struct db_value {
-    char type;              /* a letter of the table above */
+    char type; /* a letter of the table above */
     bool null;
     union {
         struct uuid uuid;
-        const char *text;   /* also jsonb */
+        const char *text; /* also jsonb */
         int32_t int4;
-        int64_t int8;       /* also timestamptz: wall ns */
+        int64_t int8; /* also timestamptz: wall ns */
         bool boolean;
     };
     /* Arrays are for uncoalesced statements; type is the element's in upper case (U T I L). */
-    const void *array;      /* struct uuid *, const char **, int32_t *, int64_t * */
+    const void *array; /* struct uuid *, const char **, int32_t *, int64_t * */
     unsigned count;
 };
 
-#define db_uuid(v) ((struct db_value){.type = 'u', .uuid = (v)})
-#define db_text(v) ((struct db_value){.type = 't', .text = (v)})
-#define db_json(v) ((struct db_value){.type = 'j', .text = (v)})
-#define db_int4(v) ((struct db_value){.type = 'i', .int4 = (v)})
-#define db_int8(v) ((struct db_value){.type = 'l', .int8 = (v)})
-#define db_bool(v) ((struct db_value){.type = 'b', .boolean = (v)})
-#define db_time(v) ((struct db_value){.type = 'z', .int8 = (v)})
+#define db_uuid(v)      ((struct db_value){.type = 'u', .uuid = (v)})
+#define db_text(v)      ((struct db_value){.type = 't', .text = (v)})
+#define db_json(v)      ((struct db_value){.type = 'j', .text = (v)})
+#define db_int4(v)      ((struct db_value){.type = 'i', .int4 = (v)})
+#define db_int8(v)      ((struct db_value){.type = 'l', .int8 = (v)})
+#define db_bool(v)      ((struct db_value){.type = 'b', .boolean = (v)})
+#define db_time(v)      ((struct db_value){.type = 'z', .int8 = (v)})
 #define db_null(letter) ((struct db_value){.type = (letter), .null = true})
-#define db_uuids(v, n) ((struct db_value){.type = 'U', .array = (v), .count = (n)})
-#define db_texts(v, n) ((struct db_value){.type = 'T', .array = (v), .count = (n)})
-#define db_int4s(v, n) ((struct db_value){.type = 'I', .array = (v), .count = (n)})
-#define db_int8s(v, n) ((struct db_value){.type = 'L', .array = (v), .count = (n)})
-#define DB_PARAMS(...) ((const struct db_value[]){__VA_ARGS__})
-#define DB_NO_PARAMS NULL
+#define db_uuids(v, n)  ((struct db_value){.type = 'U', .array = (v), .count = (n)})
+#define db_texts(v, n)  ((struct db_value){.type = 'T', .array = (v), .count = (n)})
+#define db_int4s(v, n)  ((struct db_value){.type = 'I', .array = (v), .count = (n)})
+#define db_int8s(v, n)  ((struct db_value){.type = 'L', .array = (v), .count = (n)})
+#define DB_PARAMS(...)  ((const struct db_value[]){__VA_ARGS__})
+#define DB_NO_PARAMS    NULL
 
 /* Rows in the request's arena. A NULL text is NULL; a NULL value of another type reads as zero (see db_is_null). */
 struct db_rows {
     unsigned count;
-    unsigned columns;               /* private, the same below */
+    unsigned columns; /* private, the same below */
     const struct db_value *values;
 };
 
@@ -121,7 +121,7 @@ void db_rollback(struct db_tx *tx); /* NULL is allowed */
 
 struct db_migration {
     int version;
-    const char *name;   /* file name */
+    const char *name; /* file name */
     const char *sql;
 };
 

@@ -1,6 +1,6 @@
 /* An HTTP/1.1 server for fibers, on libmicrohttpd inside the loop.
  *
- * A struct http_server belongs to one loop (several loops listen on one port by SO_REUSEPORT).
+ * A struct http_server belongs to one loop; those opened with the same settings share port and limits.
  * Each request runs its route's handler in a fiber; what a handler returns as an error becomes
  * problem+json. Strings handed out belong to the request's arena. Loop thread only.
  * The server itself answers: unknown path 404, known path with another method 405 + Allow, OPTIONS
@@ -21,35 +21,39 @@ struct http_server;
 typedef enum err http_handler(struct request *req, struct response *res);
 
 struct http_route {
-    const char *method;     /* "GET"; HEAD and OPTIONS come by themselves */
-    const char *path;       /* "/api/users/:id": a segment with a colon is a parameter */
+    const char *method; /* "GET"; HEAD and OPTIONS come by themselves */
+    const char *path;   /* "/api/users/:id": a segment with a colon is a parameter */
     http_handler *handler;
 };
 
 struct http_settings {
-    const char *listen;         /* address:port; port 0 takes a free one */
+    const char *listen; /* address:port; port 0 takes a free one */
     int body_bytes_max;
     int header_bytes_max;
     int uri_bytes_max;
-    int connections_max;        /* a process; beyond it 503 and closed */
-    int requests_max;           /* running in a process; beyond it 503 */
-    int receive_timeout_ms;     /* to send a whole request */
-    int keepalive_timeout_ms;   /* idle between requests */
-    int deadline_ms;            /* of a request */
+    int connections_max;      /* of all loops; beyond it 503 and closed */
+    int requests_max;         /* running on all loops; beyond it 503 */
+    int receive_timeout_ms;   /* to send a whole request, and to read the answer */
+    int keepalive_timeout_ms; /* idle between requests; the next request line has to come within it */
+    int deadline_ms;          /* of a request */
 };
 
 /* ERR_UNAVAILABLE when the address cannot be bound (logged with the reason). The table and settings are kept. */
 enum err http_server_open(struct http_server **out, const struct worker *worker, const struct http_settings *settings,
                           const struct http_route *routes, unsigned route_count);
 int http_server_port(const struct http_server *server);
-/* Stops listening; connections are closed as their request in flight ends, idle ones at once. done runs when none is left. */
+/* Stops listening; connections are closed as their request in flight ends, idle ones at once. done runs when none is
+ * left. */
 void http_server_drain(struct http_server *server, void (*done)(void *arg), void *arg);
+/* Cancels what runs, waits for its end and frees; NULL is allowed. In a fiber of the loop, but not one that serves a
+ * request; anywhere when nothing is in flight. A client that leaves while its handler waits is not noticed before. */
 void http_server_close(struct http_server *server);
 
 /* Of the current request. */
-const char *http_param(const struct request *req, const char *name);    /* path parameter, percent-decoded; never NULL for a name in the route */
-const char *http_query(const struct request *req, const char *name);    /* decoded, or NULL */
-const char *http_header(const struct request *req, const char *name);   /* any case, or NULL */
+const char *http_param(const struct request *req,
+                       const char *name); /* path parameter, percent-decoded; never NULL for a name in the route */
+const char *http_query(const struct request *req, const char *name);  /* decoded, or NULL */
+const char *http_header(const struct request *req, const char *name); /* any case, or NULL */
 /* A path parameter that must be a UUID: ERR_INVALID_ARGUMENT recorded otherwise. */
 enum err http_param_uuid(struct request *req, const char *name, struct uuid *out);
 

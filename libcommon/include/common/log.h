@@ -27,7 +27,7 @@ struct log_field {
 };
 
 #define log_text(k, v) ((struct log_field){.key = (k), .type = LOG_FIELD_TEXT, .text = (v)})
-#define log_int(k, v) ((struct log_field){.key = (k), .type = LOG_FIELD_INT, .integer = (v)})
+#define log_int(k, v)  ((struct log_field){.key = (k), .type = LOG_FIELD_INT, .integer = (v)})
 #define log_real(k, v) ((struct log_field){.key = (k), .type = LOG_FIELD_REAL, .real = (v)})
 #define log_bool(k, v) ((struct log_field){.key = (k), .type = LOG_FIELD_BOOL, .boolean = (v)})
 

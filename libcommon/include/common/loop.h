@@ -16,6 +16,7 @@
 struct loop;
 
 struct loop *loop_new(void); /* NULL and errno when the kernel gives no descriptors */
+/* Every thread that posts must have ended before: a post may still touch the loop after its task has run. */
 void loop_free(struct loop *loop);
 /* Runs until loop_stop(); makes loop current for this thread. */
 void loop_run(struct loop *loop);
@@ -26,16 +27,16 @@ struct loop *loop_current(void);   /* of this thread, or NULL */
 struct loop_watch {
     void (*ready)(struct loop_watch *watch, uint32_t events);
     int fd;
-    uint32_t events;    /* read-only: what is watched now, 0 = not in the set */
-    unsigned index;     /* private */
+    uint32_t events; /* read-only: what is watched now, 0 = not in the set */
+    unsigned index;  /* private */
 };
 
 void loop_watch(struct loop *loop, struct loop_watch *watch, uint32_t events); /* adds or changes; 0 removes */
 
 struct loop_timer {
     void (*fire)(struct loop_timer *timer);
-    int64_t at_ns;      /* read-only */
-    unsigned index;     /* private: 0 = not running */
+    int64_t at_ns;  /* read-only */
+    unsigned index; /* private: 0 = not running */
 };
 
 /* Starts or moves a timer; it fires once, never before at_ns. */

@@ -24,17 +24,17 @@ enum { MIDDLEWARE_MAX = 8 };
 
 struct call {
     enum call_kind kind;
-    const char *name;       /* "/api/users/:id", "user.User/GetUser", a statement's name, a stream's key */
-    const char *method;     /* HTTP method; the statement's summary; NULL elsewhere */
-    const char *text;       /* HTTP path; the statement's text; NULL elsewhere */
-    const char *peer;       /* the other side as address:port or target, where known */
-    const struct carrier *carrier;  /* to extract from (server, process) or inject into (client, send); or NULL */
-    unsigned items;         /* rows or messages, where that says something */
-    int status;             /* at the end: HTTP status or gRPC code */
-    const char *code;       /* at the end: SQLSTATE of a statement that failed; NULL elsewhere */
-    int64_t begin_ns;       /* monotonic */
-    struct trace_context outer;     /* private: restored by call_end */
-    void *state[MIDDLEWARE_MAX];    /* one for each middleware, NULL at first */
+    const char *name;              /* "/api/users/:id", "user.User/GetUser", a statement's name, a stream's key */
+    const char *method;            /* HTTP method; the statement's summary; NULL elsewhere */
+    const char *text;              /* HTTP path; the statement's text; NULL elsewhere */
+    const char *peer;              /* the other side as address:port or target, where known */
+    const struct carrier *carrier; /* to extract from (server, process) or inject into (client, send); or NULL */
+    unsigned items;                /* rows or messages, where that says something */
+    int status;                    /* at the end: HTTP status or gRPC code */
+    const char *code;              /* at the end: SQLSTATE of a statement that failed; NULL elsewhere */
+    int64_t begin_ns;              /* monotonic */
+    struct trace_context outer;    /* private: restored by call_end */
+    void *state[MIDDLEWARE_MAX];   /* one for each middleware, NULL at first */
 };
 
 struct middleware {

@@ -18,7 +18,8 @@ struct offload_stats {
 
 void offload_start(unsigned threads, unsigned queue_max);
 void offload_stop(void); /* after the last fiber; waits for what runs */
-/* ERR_RESOURCE_EXHAUSTED when the queue is full. Not ended early by the request's deadline: fn owns arg until it returns. */
+/* ERR_RESOURCE_EXHAUSTED when the queue is full. Not ended early by the request's deadline: fn owns arg until it
+ * returns. */
 enum err offload_run(struct request *req, void (*fn)(void *arg), void *arg);
 struct offload_stats offload_stats(void);
 

@@ -29,10 +29,10 @@ struct bytes {
 /* What went wrong, told to the client and logged once at the request's end. */
 struct failure {
     enum err err;
-    int http_status;      /* 0: err_http_status(err) */
-    const char *title;    /* NULL: the status's own */
-    const char *detail;   /* for the client: no SQL, no secret */
-    int retry_after_s;    /* 0: none */
+    int http_status;    /* 0: err_http_status(err) */
+    const char *title;  /* NULL: the status's own */
+    const char *detail; /* for the client: no SQL, no secret */
+    int retry_after_s;  /* 0: none */
 };
 
 /* Who asks; NULL in the request means nobody has said. Filled by auth's seam. */
@@ -44,35 +44,35 @@ struct principal {
 /* What a loop offers to the requests that run on it; one for each loop, set up by service. */
 struct worker {
     struct loop *loop;
-    struct db *db;                      /* NULL: the service has none, the same below */
+    struct db *db; /* NULL: the service has none, the same below */
     struct stream *stream;
-    struct rpc_client *const *peers;    /* in the order of the service's table */
-    const void *settings;               /* the service's settings struct */
-    struct background *background;      /* the service's background tasks */
+    struct rpc_client *const *peers; /* in the order of the service's table */
+    const void *settings;            /* the service's settings struct */
+    struct background *background;   /* the service's background tasks */
 };
 
 struct request {
     struct arena *arena;
     const struct worker *worker;
-    int64_t deadline_ns;                /* monotonic; CLOCK_NEVER for none */
+    int64_t deadline_ns; /* monotonic; CLOCK_NEVER for none */
     struct trace_context trace;
     const struct principal *principal;
     struct failure failure;
-    struct bytes body;                  /* of an HTTP request; NUL-terminated beyond size */
-    bool cancelled;                     /* the caller has gone */
-    struct fiber_wait *waiting;         /* private */
-    void *transport;                    /* private to http and rpc */
+    struct bytes body;          /* of an HTTP request; NUL-terminated beyond size */
+    bool cancelled;             /* the caller has gone */
+    struct fiber_wait *waiting; /* private */
+    void *transport;            /* private to http and rpc */
 };
 
 /* An HTTP answer that the handler fills; memory from the request's arena. */
 struct response {
-    int status;                         /* 0: 200, or what the error says */
-    const char *content_type;           /* NULL: none */
+    int status;               /* 0: 200, or what the error says */
+    const char *content_type; /* NULL: none */
     struct bytes body;
     struct response_header {
         const char *name, *value;
         struct response_header *next;
-    } *headers;
+    } * headers;
 };
 
 void response_header(struct request *req, struct response *res, const char *name, const char *value);

@@ -23,13 +23,17 @@ struct rpc_client;
 struct rpc_server;
 struct worker;
 
-/* A procedure as both sides know it: rpc_procedure("user.User/GetUser", user__get_user_request, user__user_response). */
+/* A procedure as both sides know it: rpc_procedure("user.User/GetUser", user__get_user_request, user__user_response).
+ */
 struct rpc_procedure {
     const char *name; /* without the leading slash */
     const ProtobufCMessageDescriptor *in, *out;
 };
 
-#define RPC_PROCEDURE(name_, in_, out_) {.name = (name_), .in = &in_##__descriptor, .out = &out_##__descriptor}
+#define RPC_PROCEDURE(name_, in_, out_)                                                                                \
+    {                                                                                                                  \
+        .name = (name_), .in = &in_##__descriptor, .out = &out_##__descriptor                                          \
+    }
 
 /* in: the message received. out: initialised, to be filled; strings from the arena or static. */
 typedef enum err rpc_handler(struct request *req, const void *in, void *out);
@@ -40,16 +44,17 @@ struct rpc_method {
 };
 
 struct rpc_server_settings {
-    const char *listen;             /* address:port; port 0 takes a free one */
+    const char *listen; /* address:port; port 0 takes a free one */
     int message_bytes_max;
-    int requests_max;               /* running in one process; beyond it RESOURCE_EXHAUSTED at once */
-    int streams_max;                /* concurrent calls a connection */
-    int deadline_ms;                /* for calls that bring none, and the most for those that do */
+    int requests_max; /* running in one process; beyond it RESOURCE_EXHAUSTED at once */
+    int streams_max;  /* concurrent calls a connection */
+    int deadline_ms;  /* for calls that bring none, and the most for those that do */
     int keepalive_ms;
-    int connection_age_ms;          /* then GOAWAY, so that clients spread over new addresses; 0: never */
+    int connection_age_ms; /* then GOAWAY, so that clients spread over new addresses; 0: never */
 };
 
-/* workers: one for each loop that serves. ERR_UNAVAILABLE when the address cannot be bound. settings and tables are kept. */
+/* workers: one for each loop that serves. ERR_UNAVAILABLE when the address cannot be bound. settings and tables are
+ * kept. */
 enum err rpc_server_open(struct rpc_server **out, const struct rpc_server_settings *settings,
                          const struct rpc_method *methods, unsigned method_count, const struct worker *workers,
                          unsigned worker_count);
@@ -62,9 +67,9 @@ void rpc_server_drain(struct rpc_server *server, void (*done)(void *arg), void *
 void rpc_server_close(struct rpc_server *server);
 
 struct rpc_client_settings {
-    const char *target;             /* "host:port", "dns:///host:port": round robin over every address of it */
+    const char *target; /* "host:port", "dns:///host:port": round robin over every address of it */
     int message_bytes_max;
-    int calls_max;                  /* in flight; beyond it ERR_UNAVAILABLE */
+    int calls_max; /* in flight; beyond it ERR_UNAVAILABLE */
     int keepalive_ms;
 };
 
@@ -74,8 +79,8 @@ void rpc_client_close(struct rpc_client *client);
 const char *rpc_client_name(const struct rpc_client *client);
 
 /* *out is unpacked into the arena and set on ERR_OK only. */
-enum err rpc_call(struct request *req, struct rpc_client *client, const struct rpc_procedure *procedure,
-                  const void *in, void *out_pointer);
+enum err rpc_call(struct request *req, struct rpc_client *client, const struct rpc_procedure *procedure, const void *in,
+                  void *out_pointer);
 /* Asks grpc.health.v1.Health/Check; ERR_OK only for SERVING. */
 enum err rpc_check(struct request *req, struct rpc_client *client);
 

@@ -21,8 +21,8 @@
 
 /* Settings that every service has; the first member of each service's own settings struct. */
 struct service_settings {
-    int log_level;              /* enum log_level */
-    int loops;                  /* event loops, each a thread */
+    int log_level; /* enum log_level */
+    int loops;     /* event loops, each a thread */
     int drain_timeout_ms;
     int offload_threads, offload_queue_max;
     struct http_settings http;
@@ -35,9 +35,9 @@ struct service_settings {
 };
 
 struct service_peer {
-    const char *name;           /* "user-service": key peers.user-service, as told in errors */
-    const char *env;            /* "USER_SERVICE_ADDR" */
-    const char *target;         /* built-in */
+    const char *name;   /* "user-service": key peers.user-service, as told in errors */
+    const char *env;    /* "USER_SERVICE_ADDR" */
+    const char *target; /* built-in */
 };
 
 /* A consumer group's member: reads batches of 100, commits by batch, gives a message up after 5 deliveries
@@ -48,23 +48,23 @@ struct service_consumer {
 };
 
 struct service {
-    const char *name;           /* "order-service"; also the settings file's name */
-    const char *about;          /* one line for --help */
-    const char *http_listen;    /* built-in address; NULL: no HTTP */
+    const char *name;        /* "order-service"; also the settings file's name */
+    const char *about;       /* one line for --help */
+    const char *http_listen; /* built-in address; NULL: no HTTP */
     const struct http_route *routes;
     unsigned route_count;
-    const char *rpc_listen;     /* built-in address; NULL: no gRPC */
+    const char *rpc_listen; /* built-in address; NULL: no gRPC */
     const struct rpc_method *methods;
     unsigned method_count;
     const struct service_peer *peers;
     unsigned peer_count;
     bool database, streams;
-    const struct setting *settings;     /* the service's own, beside the common ones */
+    const struct setting *settings; /* the service's own, beside the common ones */
     unsigned setting_count;
-    size_t settings_bytes;              /* of its struct; 0: struct service_settings alone */
-    const struct background_task *tasks;        /* run on each loop once the dependencies have answered */
+    size_t settings_bytes;               /* of its struct; 0: struct service_settings alone */
+    const struct background_task *tasks; /* run on each loop once the dependencies have answered */
     unsigned task_count;
-    const struct service_consumer *consumers;   /* the same */
+    const struct service_consumer *consumers; /* the same */
     unsigned consumer_count;
 };
 

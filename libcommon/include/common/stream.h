@@ -3,8 +3,10 @@
  * A struct stream belongs to one loop and holds one connection for commands; each consumer has
  * one more, for its blocking reads. Reconnects by itself with jittered back-off (100 ms to 2 s).
  * Loop thread only. Everything that a reply carries is copied into the request's arena.
- * Errors: ERR_UNAVAILABLE (no connection, lost meanwhile, queue full), ERR_DEADLINE_EXCEEDED,
- * ERR_INTERNAL (Redis answered an error; it is logged).
+ * Errors: ERR_UNAVAILABLE (no connection, lost meanwhile, queue full, Redis loading, read-only or
+ * out of memory), ERR_DEADLINE_EXCEEDED, ERR_INTERNAL (Redis answered another error; it is logged).
+ * After a connection lost and after a deadline an entry may or may not have been added. A Redis
+ * that owes an answer for 10 s counts as gone.
  * Source: Redis streams; hiredis. */
 #ifndef COMMON_STREAM_H
 #define COMMON_STREAM_H
@@ -22,22 +24,24 @@ struct stream_consumer;
 struct worker;
 
 struct stream_settings {
-    const char *url;            /* redis://[user:password@]host:port[/db], or unix:///path */
-    int64_t length_max;         /* XADD ... MAXLEN ~ this; 0: never trimmed */
-    int queue_max;              /* commands in flight; beyond it ERR_UNAVAILABLE */
+    const char *url;    /* redis://[user:password@]host[:port][/db], or unix://[user:password@]/path[?db=n] */
+    int64_t length_max; /* XADD ... MAXLEN ~ this; 0: never trimmed */
+    int queue_max;      /* commands in flight; beyond it ERR_UNAVAILABLE */
     int connect_timeout_ms;
 };
 
+/* Connects in the background. NULL when the url is none (logged with the reason). settings is kept. */
 struct stream *stream_open(struct loop *loop, const struct stream_settings *settings);
+/* After its consumers have stopped. Ends what is in flight with ERR_UNAVAILABLE; NULL is allowed. */
 void stream_close(struct stream *stream);
 bool stream_up(const struct stream *stream);
 
 struct stream_entry {
-    const char *key;                    /* the stream */
-    const char *data;                   /* field `data`: a JSON text */
-    struct trace_context trace;         /* rides in further fields when valid */
-    char id[48];                        /* out: what Redis called it */
-    enum err err;                       /* out: its own fate */
+    const char *key;            /* the stream */
+    const char *data;           /* field `data`: a JSON text */
+    struct trace_context trace; /* rides in further fields when valid */
+    char id[48];                /* out: what Redis called it */
+    enum err err;               /* out: its own fate */
 };
 
 /* Sends all in one go and waits for all answers. ERR_OK when each was taken; otherwise the first error, and
@@ -46,23 +50,24 @@ enum err stream_add(struct request *req, struct stream_entry *entries, unsigned 
 
 struct stream_message {
     const char *id;
-    const char *data;                   /* NULL when the field is missing */
-    struct trace_context trace;         /* of its fields; trace_valid() tells whether there was one */
-    unsigned deliveries;                /* 1 at first */
-    bool done;                          /* set by the handler: acknowledge it. Left false: it comes again */
+    const char *data;           /* NULL when the field is missing */
+    struct trace_context trace; /* of its fields; trace_valid() tells whether there was one */
+    unsigned deliveries;        /* 1 at first */
+    bool done;                  /* set by the handler: acknowledge it. Left false: it comes again */
 };
 
 struct stream_consumer_settings {
     const char *key, *group;
-    const char *name;                   /* of this consumer, unique in the group */
-    unsigned batch;                     /* messages a read; default 100 */
-    int block_ms;                       /* of a read; default 2000 */
-    int claim_idle_ms;                  /* a message that nobody settled for so long is taken over; default 30000 */
-    unsigned deliveries_max;            /* then it goes to dead_key with the reason; default 5 */
-    const char *dead_key;
+    const char *name;        /* of this consumer, unique in the group */
+    unsigned batch;          /* messages a read; default 100 */
+    int block_ms;            /* of a read; default 2000 */
+    int claim_idle_ms;       /* a message that nobody settled for so long is taken over; default 30000 */
+    unsigned deliveries_max; /* then it goes to dead_key with the reason; default 5 */
+    const char *dead_key;    /* NULL: it comes again for ever */
 };
 
-/* Handles a batch; ERR_OK, or why it stopped early (logged; what is not done comes again after claim_idle_ms). */
+/* Handles a batch; ERR_OK, or why it stopped early (logged; what is not done comes again after claim_idle_ms).
+ * ERR_UNAVAILABLE says that a dependency is away: the consumer pauses, and the delivery is not counted. */
 typedef enum err stream_handler(struct request *req, struct stream_message *messages, unsigned count);
 
 /* Runs in fibers of its own until stopped: makes the group (and the stream) when missing, reads, hands over,

@@ -15,15 +15,15 @@ enum { TRACE_PARENT_BYTES = 56 }; /* of the text form, with the NUL */
 struct trace_context {
     uint8_t trace_id[16];
     uint8_t span_id[8];
-    uint8_t flags;          /* 1 = sampled, 2 = random trace id */
-    const char *state;      /* tracestate, or NULL */
-    const char *baggage;    /* or NULL */
+    uint8_t flags;       /* 1 = sampled, 2 = random trace id */
+    const char *state;   /* tracestate, or NULL */
+    const char *baggage; /* or NULL */
 };
 
 /* Where a context is read from or written to: request headers, gRPC metadata, message fields. */
 struct carrier {
-    const char *(*get)(const struct carrier *carrier, const char *key);                     /* NULL: not there */
-    void (*set)(const struct carrier *carrier, const char *key, const char *value);         /* copies */
+    const char *(*get)(const struct carrier *carrier, const char *key);             /* NULL: not there */
+    void (*set)(const struct carrier *carrier, const char *key, const char *value); /* copies */
 };
 
 /* A new trace with a new span, not sampled. */

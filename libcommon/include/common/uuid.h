@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct arena;
+
 enum { UUID_TEXT_BYTES = 37 }; /* with the NUL */
 
 struct uuid {
@@ -19,6 +21,8 @@ struct uuid {
 bool uuid_parse(const char *text, struct uuid *out);
 /* Writes the text form with its NUL and returns out. */
 char *uuid_format(struct uuid id, char out[UUID_TEXT_BYTES]);
+/* The text form in an arena. */
+char *uuid_print(struct arena *arena, struct uuid id);
 struct uuid uuid_v7(void);
 struct uuid uuid_v5(struct uuid name_space, const void *name, size_t length);
 bool uuid_equal(struct uuid a, struct uuid b);

@@ -30,3 +30,22 @@ char *hash_hex(const void *data, size_t bytes, char *out)
     out[2 * bytes] = '\0';
     return out;
 }
+
+bool hash_unhex(const char *text, size_t bytes, void *out)
+{
+    uint8_t *next = out;
+    for (size_t i = 0; i < bytes; i++) {
+        unsigned value = 0;
+        for (size_t j = 0; j < 2; j++) {
+            char c = text[2 * i + j];
+            if (c >= '0' && c <= '9')
+                value = value << 4 | (unsigned)(c - '0');
+            else if (c >= 'a' && c <= 'f')
+                value = value << 4 | (unsigned)(c - 'a' + 10);
+            else
+                return false;
+        }
+        next[i] = (uint8_t)value;
+    }
+    return true;
+}

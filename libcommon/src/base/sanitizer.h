@@ -20,10 +20,10 @@
 
 #ifdef HAVE_ASAN
 #include <sanitizer/asan_interface.h>
-#define POISON(address, bytes) __asan_poison_memory_region((address), (bytes))
+#define POISON(address, bytes)   __asan_poison_memory_region((address), (bytes))
 #define UNPOISON(address, bytes) __asan_unpoison_memory_region((address), (bytes))
 #else
-#define POISON(address, bytes) ((void)(address), (void)(bytes))
+#define POISON(address, bytes)   ((void)(address), (void)(bytes))
 #define UNPOISON(address, bytes) ((void)(address), (void)(bytes))
 #endif
 

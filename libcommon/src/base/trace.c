@@ -53,38 +53,19 @@ char *trace_format(const struct trace_context *trace, char out[TRACE_PARENT_BYTE
     return out;
 }
 
-/* Lower-case digits only, as the specification demands. */
-static bool read_hex(const char *text, size_t bytes, uint8_t *out)
-{
-    for (size_t i = 0; i < bytes; i++) {
-        unsigned value = 0;
-        for (size_t j = 0; j < 2; j++) {
-            char c = text[2 * i + j];
-            if (c >= '0' && c <= '9')
-                value = value << 4 | (unsigned)(c - '0');
-            else if (c >= 'a' && c <= 'f')
-                value = value << 4 | (unsigned)(c - 'a' + 10);
-            else
-                return false;
-        }
-        out[i] = (uint8_t)value;
-    }
-    return true;
-}
-
 bool trace_parse(const char *text, struct trace_context *out)
 {
     struct trace_context trace = {0};
     uint8_t version;
     size_t length = text ? strlen(text) : 0;
-    if (length < TRACE_PARENT_BYTES - 1 || !read_hex(text, 1, &version) || version == 0xff)
+    if (length < TRACE_PARENT_BYTES - 1 || !hash_unhex(text, 1, &version) || version == 0xff)
         return false;
     /* A later version may carry more, behind another dash. */
     bool ends = text[55] == '\0' || (version > 0 && text[55] == '-');
     if (!ends || text[2] != '-' || text[35] != '-' || text[52] != '-')
         return false;
-    if (!read_hex(text + 3, 16, trace.trace_id) || !read_hex(text + 36, 8, trace.span_id) ||
-        !read_hex(text + 53, 1, &trace.flags) || !trace_valid(&trace))
+    if (!hash_unhex(text + 3, 16, trace.trace_id) || !hash_unhex(text + 36, 8, trace.span_id) ||
+        !hash_unhex(text + 53, 1, &trace.flags) || !trace_valid(&trace))
         return false;
     trace.flags &= 3;
     *out = trace;

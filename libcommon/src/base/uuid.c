@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "common/arena.h"
 #include "common/clock.h"
 #include "common/hash.h"
 #include "common/mem.h"
@@ -56,6 +57,11 @@ char *uuid_format(struct uuid id, char out[UUID_TEXT_BYTES])
     }
     *next = '\0';
     return out;
+}
+
+char *uuid_print(struct arena *arena, struct uuid id)
+{
+    return uuid_format(id, arena_alloc_raw(arena, UUID_TEXT_BYTES));
 }
 
 static void set_version(struct uuid *id, unsigned version)

@@ -157,8 +157,11 @@ struct db *db_open(struct loop *loop, const struct db_settings *settings)
 {
     assert(settings->connections > 0 && settings->transactions >= 0 && settings->queue_max > 0);
     PQconninfoOption *options = PQconninfoParse(settings->url, NULL);
-    if (!options)
+    if (!options) {
+        /* libpq's reason quotes the url, and with it a password. */
+        log_event(LOG_ERROR, "the database's url cannot be read: expected postgres://user:password@host:port/database");
         return NULL;
+    }
     struct db *db = mem_alloc(sizeof *db);
     db->loop = loop;
     db->settings = settings;

@@ -59,12 +59,17 @@ static enum err read_text(const struct reading *reading, const struct json_field
     return ERR_OK;
 }
 
+/* A 32-bit field has bounds of its own that fit. */
 static enum err read_int(const struct reading *reading, const struct json_field *field, const json_t *value, void *out)
 {
+    assert(field->type == JSON_FIELD_INT || (field->max > 0 && field->max <= INT32_MAX && field->min >= INT32_MIN));
     bool bounded = field->max > 0 || field->min < 0;
     int64_t number = json_integer_value(value);
     if (json_is_integer(value) && (!bounded || (number >= field->min && number <= field->max))) {
-        *(int64_t *)out = number;
+        if (field->type == JSON_FIELD_INT32)
+            *(int32_t *)out = (int32_t)number;
+        else
+            *(int64_t *)out = number;
         return ERR_OK;
     }
     if (!bounded)
@@ -78,7 +83,10 @@ static enum err read_uuid(const struct reading *reading, const struct json_field
     struct uuid id;
     if (!uuid_parse(json_string_value(value), &id))
         return fail(reading->req, ERR_INVALID_ARGUMENT, "%s: expected a UUID", field->name);
-    *(struct uuid *)out = id;
+    if (field->type == JSON_FIELD_UUID_TEXT)
+        *(char **)out = uuid_format(id, arena_alloc(reading->req->arena, UUID_TEXT_BYTES));
+    else
+        *(struct uuid *)out = id;
     return ERR_OK;
 }
 
@@ -97,12 +105,14 @@ static enum err read_value(const struct reading *reading, const struct json_fiel
     case JSON_FIELD_TEXT:
         return read_text(reading, field, value, out);
     case JSON_FIELD_INT:
+    case JSON_FIELD_INT32:
         return read_int(reading, field, value, out);
     case JSON_FIELD_UUID:
+    case JSON_FIELD_UUID_TEXT:
         return read_uuid(reading, field, value, out);
     case JSON_FIELD_BOOL:
         return read_bool(reading, field, value, out);
-    case JSON_FIELD_ARRAY:
+    case JSON_FIELD_REPEATED:
         break;
     }
     assert(false && "arrays are for writing");
@@ -156,7 +166,7 @@ enum err json_parse(struct request *req, const char *what, struct bytes text, co
     struct reading reading = {.req = req, .what = what};
     scoped_json json_t *object = NULL;
     enum err err = load(&reading, text, &object);
-    char *value = arena_alloc(req->arena, shape->bytes);
+    char *value = arena_copy(req->arena, out, shape->bytes);
     for (size_t i = 0; i < shape->count && !err; i++)
         err = read_field(&reading, &shape->fields[i], object, value);
     if (!err)

@@ -10,9 +10,9 @@
 static json_t *write_object(const struct json_shape *shape, const void *value);
 
 /* Text in our own structs is UTF-8: whatever came from outside has been checked. */
-static json_t *write_text(const char *text)
+static json_t *write_text(const char *text, bool empty_is_null)
 {
-    json_t *written = text ? json_string(text) : json_null();
+    json_t *written = text && (*text || !empty_is_null) ? json_string(text) : json_null();
     return written ? written : json_string("\xef\xbf\xbd");
 }
 
@@ -22,12 +22,11 @@ static json_t *write_uuid(struct uuid id)
     return json_string_nocheck(uuid_format(id, text));
 }
 
-static json_t *write_array(const struct json_array *array, const struct json_shape *shape)
+static json_t *write_repeated(const struct json_repeated *repeated, const struct json_shape *shape)
 {
     json_t *written = json_array();
-    const char *item = array->items;
-    for (size_t i = 0; i < array->count; i++, item += shape->bytes)
-        json_array_append_new(written, write_object(shape, item));
+    for (size_t i = 0; i < repeated->count; i++)
+        json_array_append_new(written, write_object(shape, repeated->items[i]));
     return written;
 }
 
@@ -35,15 +34,18 @@ static json_t *write_value(const struct json_field *field, const void *value)
 {
     switch (field->type) {
     case JSON_FIELD_TEXT:
-        return write_text(*(const char *const *)value);
+    case JSON_FIELD_UUID_TEXT:
+        return write_text(*(const char *const *)value, field->empty_is_null);
     case JSON_FIELD_INT:
         return json_integer(*(const int64_t *)value);
+    case JSON_FIELD_INT32:
+        return json_integer(*(const int32_t *)value);
     case JSON_FIELD_UUID:
         return write_uuid(*(const struct uuid *)value);
     case JSON_FIELD_BOOL:
         return json_boolean(*(const bool *)value);
-    case JSON_FIELD_ARRAY:
-        return write_array(value, field->shape);
+    case JSON_FIELD_REPEATED:
+        return write_repeated(value, field->shape);
     }
     assert(false && "not a field type");
     return NULL;

@@ -31,12 +31,12 @@ struct transfer jump_fcontext(void *to, void *data);
 void *make_fcontext(void *stack_top, size_t bytes, void (*fn)(struct transfer));
 
 struct fiber {
-    struct list list;   /* in ready or idle */
+    struct list list; /* in ready or idle */
     struct loop *loop;
-    void *context;      /* where it goes on */
+    void *context; /* where it goes on */
     void (*fn)(void *arg);
     void *arg;
-    char *stack;        /* lowest usable address; the fiber itself lies at the top */
+    char *stack; /* lowest usable address; the fiber itself lies at the top */
     const struct trace_context *log_trace;
     void *tsan;
 };

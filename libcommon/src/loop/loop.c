@@ -187,7 +187,8 @@ static void drain_wake(struct loop_watch *watch, uint32_t events)
 
 static void run_hooks(struct loop *loop)
 {
-    list_each_safe(node, &loop->hooks) {
+    list_each_safe(node, &loop->hooks)
+    {
         struct loop_hook *hook = container_of(node, struct loop_hook, list);
         hook->idle(hook);
     }

@@ -9,8 +9,8 @@ void request_init(struct request *req, struct arena *arena, const struct worker 
     *req = (struct request){.arena = arena, .worker = worker, .deadline_ns = CLOCK_NEVER, .trace = trace_new()};
 }
 
-static void record(struct request *req, enum err err, int http_status, const char *title, const char *format,
-                   va_list args)
+__attribute__((format(printf, 5, 0))) static void record(struct request *req, enum err err, int http_status,
+                                                         const char *title, const char *format, va_list args)
 {
     req->failure = (struct failure){
         .err = err,
@@ -62,10 +62,10 @@ enum err request_wait(struct request *req, struct fiber_wait *wait)
     if (err)
         return err;
     req->waiting = wait;
-    err = fiber_wait(wait, req->deadline_ns);
+    fiber_wait(wait, req->deadline_ns);
     req->waiting = NULL;
     if (wait->done && !req->cancelled)
-        return err;
+        return wait->err;
     return request_check(req) ? req->failure.err : fail(req, ERR_DEADLINE_EXCEEDED, "the request's time is over");
 }
 

@@ -212,12 +212,13 @@ static void serve(void *arg)
     grpc_byte_buffer *answer = NULL;
     enum err err = serving->entry->internal ? run(serving, &answer) : run_announced(serving, &answer);
     serving->running = false;
-    send_answer(serving, err, err ? failure_text(&serving->request, err) : NULL, answer);
+    /* Counted out before the answer: who has it may call again without being one too many. */
     rpc_count(&lane->counters.ended);
     if (err)
         rpc_count(&lane->counters.failed);
     if (serving->admitted)
         atomic_fetch_sub(&lane->server->running, 1);
+    send_answer(serving, err, err ? failure_text(&serving->request, err) : NULL, answer);
     serving_release(serving);
 }
 

@@ -28,7 +28,7 @@ struct seat {
     struct stream_consumer_settings consumer_settings[CONSUMERS_MAX];
     char consumer_names[CONSUMERS_MAX][160], dead_keys[CONSUMERS_MAX][160];
     unsigned number;
-    enum err err;       /* of the last step that was run here */
+    enum err err; /* of the last step that was run here */
 };
 
 struct app {
@@ -39,11 +39,11 @@ struct app {
     struct seat *seats;
     struct worker *workers; /* one for each seat */
     unsigned seat_count;
-    atomic_bool ready;      /* the dependencies have answered once */
+    atomic_bool ready; /* the dependencies have answered once */
     atomic_bool stopping;
-    atomic_int exit_status; /* not 0: the start has failed for good */
-    int wake_fd;            /* tells main() of a failed start */
-    struct fiber_wait watcher_ended;    /* the boot fiber, on the first loop */
+    atomic_int exit_status;          /* not 0: the start has failed for good */
+    int wake_fd;                     /* tells main() of a failed start */
+    struct fiber_wait watcher_ended; /* the boot fiber, on the first loop */
     struct fiber_wait *watcher_sleep;
     sem_t step_done, drained;
 };
@@ -52,9 +52,9 @@ struct app {
 struct setting *settings_table(const struct service *service, size_t *out_count);
 
 /* seat.c: each runs in a fiber on the seat's loop. */
-void seat_open(struct seat *seat);          /* database, streams, peers, HTTP; seat->err */
-void seat_start_work(struct seat *seat);    /* tasks and consumers */
-void seat_drain_http(struct seat *seat);    /* posts app->drained when the last request has ended */
+void seat_open(struct seat *seat);       /* database, streams, peers, HTTP; seat->err */
+void seat_start_work(struct seat *seat); /* tasks and consumers */
+void seat_drain_http(struct seat *seat); /* posts app->drained when the last request has ended */
 void seat_close(struct seat *seat);
 /* Runs fn in a fiber on every seat's loop and waits for all; false when timeout_ms passed first. Main thread. */
 bool seats_run(struct app *app, void (*fn)(struct seat *seat), int timeout_ms);

@@ -32,7 +32,10 @@ void seat_open(struct seat *seat)
     if (service->streams)
         seat->worker->stream = stream_open(seat->worker->loop, &settings->stream);
     open_peers(seat);
-    if (service->http_listen)
+    bool usable = (!service->database || seat->worker->db) && (!service->streams || seat->worker->stream);
+    if (!usable)
+        seat->err = ERR_INVALID_ARGUMENT; /* an unusable URL; its module has said why */
+    else if (service->http_listen)
         seat->err = http_server_open(&seat->http, seat->worker, &settings->http, service->routes, service->route_count);
 }
 
@@ -42,7 +45,8 @@ static void name_consumer(struct seat *seat, unsigned index)
 {
     char host[65] = "";
     gethostname(host, sizeof host - 1);
-    snprintf(seat->consumer_names[index], sizeof seat->consumer_names[index], "%s-%d-%u", host, (int)getpid(), seat->number);
+    snprintf(seat->consumer_names[index], sizeof seat->consumer_names[index], "%s-%d-%u", host, (int)getpid(),
+             seat->number);
 }
 
 static void start_consumer(struct seat *seat, unsigned index)
@@ -107,7 +111,6 @@ struct timespec time_from_now(int timeout_ms)
     int64_t at_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
     return (struct timespec){.tv_sec = at_ns / NS_PER_S, .tv_nsec = at_ns % NS_PER_S};
 }
-
 
 struct step {
     struct loop_task task;

@@ -95,8 +95,8 @@ static int load_settings(struct app *app, const struct options *options)
     }
     size_t bytes = service->settings_bytes ? service->settings_bytes : sizeof *app->settings;
     app->settings = mem_alloc(bytes);
-    const char *file =
-        options->config_path ? options->config_path : config_path("BODEGA_CONFIG_FILE", service->name, path, sizeof path);
+    const char *file = options->config_path ? options->config_path
+                                            : config_path("BODEGA_CONFIG_FILE", service->name, path, sizeof path);
     if (config_load(&app->config, file, table, count, app->settings, message, sizeof message)) {
         fprintf(stderr, "%s: %s\n", service->name, message);
         return EXIT_SETTINGS;
@@ -261,6 +261,7 @@ static int run(struct app *app, int signal_fd)
         app->watcher_ended.done = true;
     }
     close_all(app);
+    offload_stop(); /* its threads post to the loops */
     stop_loops(app);
     return status;
 }
@@ -280,7 +281,6 @@ static int run_service(struct app *app)
     middleware_use(&start_gate);
     offload_start((unsigned)app->settings->offload_threads, (unsigned)app->settings->offload_queue_max);
     int status = run(app, signal_fd);
-    offload_stop();
     if (status == 0)
         log_event(LOG_INFO, "stopped");
     close(signal_fd);

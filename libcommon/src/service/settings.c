@@ -9,17 +9,20 @@
 static const char *const log_levels[] = {"debug", "info", "warn", "error", "off", NULL};
 
 static const struct setting general[] = {
-    {"log.level", SETTING_CHOICE, AT(log_level), "info", "LOG_LEVEL", .choices = log_levels, .help = "least severe lines to log"},
+    {"log.level", SETTING_CHOICE, AT(log_level), "info", "LOG_LEVEL", .choices = log_levels,
+     .help = "least severe lines to log"},
     {"loops", SETTING_INT, AT(loops), "1", "LOOPS", 1, 64, .help = "event loops, each a thread"},
     {"drain_timeout_ms", SETTING_INT, AT(drain_timeout_ms), "20000", "DRAIN_TIMEOUT_MS", 0, 3600000,
      .help = "ms that requests in flight get to finish after SIGTERM"},
     {"offload.threads", SETTING_INT, AT(offload_threads), "2", NULL, 1, 64, .help = "threads for what blocks"},
-    {"offload.queue_max", SETTING_INT, AT(offload_queue_max), "256", NULL, 1, 65536, .help = "calls that wait for them"},
+    {"offload.queue_max", SETTING_INT, AT(offload_queue_max), "256", NULL, 1, 65536,
+     .help = "calls that wait for them"},
 };
 
 static const struct setting http[] = {
     {"http.listen", SETTING_ADDRESS, AT(http.listen), NULL, "HTTP_LISTEN", .help = "address of the HTTP API"},
-    {"http.body_bytes_max", SETTING_INT, AT(http.body_bytes_max), "65536", NULL, 1024, 16777216, .help = "bytes of a body"},
+    {"http.body_bytes_max", SETTING_INT, AT(http.body_bytes_max), "65536", NULL, 1024, 16777216,
+     .help = "bytes of a body"},
     {"http.header_bytes_max", SETTING_INT, AT(http.header_bytes_max), "16384", NULL, 1024, 1048576,
      .help = "bytes of all headers"},
     {"http.uri_bytes_max", SETTING_INT, AT(http.uri_bytes_max), "8192", NULL, 256, 65536, .help = "bytes of a URI"},
@@ -31,7 +34,8 @@ static const struct setting http[] = {
      .help = "ms to send a whole request"},
     {"http.keepalive_timeout_ms", SETTING_INT, AT(http.keepalive_timeout_ms), "60000", NULL, 10, 3600000,
      .help = "ms that an idle connection is kept"},
-    {"http.deadline_ms", SETTING_INT, AT(http.deadline_ms), "5000", NULL, 10, 3600000, .help = "ms to answer a request"},
+    {"http.deadline_ms", SETTING_INT, AT(http.deadline_ms), "5000", NULL, 10, 3600000,
+     .help = "ms to answer a request"},
 };
 
 static const struct setting rpc[] = {
@@ -40,7 +44,8 @@ static const struct setting rpc[] = {
      .help = "bytes of a message"},
     {"rpc.requests_max", SETTING_INT, AT(rpc.requests_max), "4096", NULL, 1, 1000000,
      .help = "calls in flight; more are answered RESOURCE_EXHAUSTED"},
-    {"rpc.streams_max", SETTING_INT, AT(rpc.streams_max), "1000", NULL, 1, 1000000, .help = "calls in flight on a connection"},
+    {"rpc.streams_max", SETTING_INT, AT(rpc.streams_max), "1000", NULL, 1, 1000000,
+     .help = "calls in flight on a connection"},
     {"rpc.deadline_ms", SETTING_INT, AT(rpc.deadline_ms), "5000", NULL, 10, 3600000,
      .help = "ms to answer a call, at most; also when the caller gives no deadline"},
     {"rpc.keepalive_ms", SETTING_INT, AT(rpc.keepalive_ms), "30000", NULL, 1000, 7200000,
@@ -73,12 +78,14 @@ static const struct setting database[] = {
 };
 
 static const struct setting redis[] = {
-    {"redis.url", SETTING_SECRET, AT(stream.url), NULL, "REDIS_URL", .help = "redis://user:password@host:port/database"},
+    {"redis.url", SETTING_SECRET, AT(stream.url), NULL, "REDIS_URL",
+     .help = "redis://user:password@host:port/database"},
     {"redis.length_max", SETTING_LONG, AT(stream.length_max), "1000000", NULL, 0, INT64_MAX,
      .help = "messages that a stream keeps, about; 0: all"},
     {"redis.queue_max", SETTING_INT, AT(stream.queue_max), "4096", NULL, 1, 1000000,
      .help = "commands in flight; more are refused"},
-    {"redis.connect_timeout_ms", SETTING_INT, AT(stream.connect_timeout_ms), "2000", NULL, 10, 600000, .help = "ms to connect"},
+    {"redis.connect_timeout_ms", SETTING_INT, AT(stream.connect_timeout_ms), "2000", NULL, 10, 600000,
+     .help = "ms to connect"},
 };
 
 static const struct setting consumer[] = {

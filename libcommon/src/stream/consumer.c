@@ -10,8 +10,8 @@
 #include "common/mem.h"
 #include "common/request.h"
 #include "stream/batch.h"
-#include "stream/pipeline.h"
 #include "stream/internal.h"
+#include "stream/pipeline.h"
 #include "stream/rescue.h"
 
 enum {

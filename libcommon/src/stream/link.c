@@ -312,7 +312,7 @@ static void dial(struct link *link, const char *address)
 static void look_up(void *arg)
 {
     struct link_lookup *lookup = arg;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *found;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
     lookup->failure = getaddrinfo(lookup->host, NULL, &hints, &found);
     if (lookup->failure)
         return;

@@ -7,8 +7,8 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/middleware.h"
-#include "stream/pipeline.h"
 #include "stream/internal.h"
+#include "stream/pipeline.h"
 
 /* A hung server is given up after this, for callers without a deadline. */
 enum { REPLY_TIMEOUT_MS = 10000 };

@@ -1,0 +1,349 @@
+/* A service as its operator meets it: options, settings, start, signals. */
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/mem.h"
+#include "support/shop.h"
+
+static struct shop shop;
+
+static int open_shop(void **state)
+{
+    (void)state;
+    shop_open(&shop);
+    return 0;
+}
+
+static int close_shop(void **state)
+{
+    (void)state;
+    shop_close(&shop);
+    return 0;
+}
+
+struct run {
+    int status;
+    char *output; /* of both streams */
+};
+
+/* Starts a service's program; environment lines NAME=value. */
+static pid_t spawn(const char *name, const char *const *arguments, const char *const *environment, int output)
+{
+    char path[600];
+    char *argv[8] = {(char *)(uintptr_t)name};
+    shop_binary(name, path, sizeof path);
+    for (int i = 0; arguments && arguments[i]; i++)
+        argv[i + 1] = (char *)(uintptr_t)arguments[i];
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid > 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    dup2(output, STDOUT_FILENO);
+    dup2(output, STDERR_FILENO);
+    for (; environment && *environment; environment++)
+        putenv((char *)(uintptr_t)*environment);
+    execv(path, argv);
+    _exit(127);
+}
+
+static char *read_all(int fd)
+{
+    char *text = mem_alloc(1);
+    size_t used = 0;
+    char chunk[4096];
+    for (ssize_t n; (n = read(fd, chunk, sizeof chunk)) > 0; used += (size_t)n) {
+        text = mem_resize(text, used + (size_t)n + 1, 1);
+        memcpy(text + used, chunk, (size_t)n);
+        text[used + (size_t)n] = '\0';
+    }
+    return text;
+}
+
+static struct run run(const char *name, const char *const *arguments, const char *const *environment)
+{
+    int ends[2], status;
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    pid_t pid = spawn(name, arguments, environment, ends[1]);
+    close(ends[1]);
+    struct run result = {.output = read_all(ends[0])};
+    close(ends[0]);
+    waitpid(pid, &status, 0);
+    result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return result;
+}
+
+static void expect_run(const char *name, const char *const *arguments, const char *const *environment, int status,
+                       const char *words)
+{
+    struct run result = run(name, arguments, environment);
+    if (result.status != status || !strstr(result.output, words))
+        fprintf(stderr, "expected %d and \"%s\", got %d and: %s\n", status, words, result.status, result.output);
+    assert_int_equal(result.status, status);
+    assert_non_null(strstr(result.output, words));
+    free(result.output);
+}
+
+static void test_options_do_what_help_says(void **state)
+{
+    (void)state;
+    expect_run("user-service", (const char *[]){"--help", NULL}, NULL, 0, "--migrate-only");
+    expect_run("user-service", (const char *[]){"--version", NULL}, NULL, 0, "user-service " BODEGA_VERSION);
+    expect_run("user-service", (const char *[]){"--print-config", NULL}, NULL, 0, "statement_timeout_ms: 5000");
+    expect_run("user-service", (const char *[]){"--nonsense", NULL}, NULL, 2, "usage:");
+    expect_run("user-service", (const char *[]){"extra", NULL}, NULL, 2, "unexpected argument \"extra\"");
+}
+
+static void test_wrong_settings_stop_the_start(void **state)
+{
+    (void)state;
+    char path[300];
+    snprintf(path, sizeof path, "%s/wrong.yaml", shop.directory);
+    FILE *file = fopen(path, "w");
+    fputs("rpc:\n  listen: 127.0.0.1:0\n  messages: 7\n", file);
+    fclose(file);
+    expect_run("user-service", (const char *[]){"--config", path, NULL}, NULL, 2, "wrong.yaml:3: ");
+    unlink(path);
+    expect_run("user-service", (const char *[]){"--config", path, NULL}, NULL, 2, "wrong.yaml");
+    expect_run("user-service", NULL, (const char *[]){"DATABASE_URL=", NULL}, 2, "database.url");
+    expect_run("user-service", NULL, (const char *[]){"DATABASE_URL=postgres://x/y", "RPC_LISTEN=nowhere", NULL}, 2,
+               "RPC_LISTEN");
+    expect_run("user-service", NULL, (const char *[]){"DATABASE_URL=nonsense://x", "RPC_LISTEN=127.0.0.1:0", NULL}, 2,
+               "url");
+    expect_run("inventory-service", NULL,
+               (const char *[]){"DATABASE_URL=postgres://x/y", "REDIS_URL=http://x", "RPC_LISTEN=127.0.0.1:0", NULL}, 2,
+               "redis");
+    expect_run("user-service", NULL, (const char *[]){"DATABASE_URL=postgres://x/y", "LOG_LEVEL=loud", NULL}, 2,
+               "LOG_LEVEL");
+}
+
+static void test_a_taken_address_stops_the_start(void **state)
+{
+    (void)state;
+    char setting[64], url[300];
+    snprintf(url, sizeof url, "DATABASE_URL=%s", shop.postgres.url);
+    snprintf(setting, sizeof setting, "RPC_LISTEN=127.0.0.1:%d", shop.services[SHOP_USER].port);
+    char address[32];
+    snprintf(address, sizeof address, "127.0.0.1:%d", shop.services[SHOP_USER].port);
+    expect_run("user-service", NULL, (const char *[]){url, setting, NULL}, 2, address);
+    /* A listener that does not share its port, unlike our own. */
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof any;
+    assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof any), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    getsockname(fd, (struct sockaddr *)&any, &length);
+    snprintf(setting, sizeof setting, "HTTP_LISTEN=127.0.0.1:%d", ntohs(any.sin_port));
+    expect_run("api-gateway", NULL, (const char *[]){setting, NULL}, 2, strchr(setting, '=') + 1);
+    close(fd);
+}
+
+static void test_migrations_can_be_run_alone(void **state)
+{
+    (void)state;
+    char url[300];
+    snprintf(url, sizeof url, "DATABASE_URL=%s", shop.postgres.url);
+    expect_run("user-service", (const char *[]){"--migrate-only", NULL}, (const char *[]){url, NULL}, 0, "up to date");
+    expect_run("user-service", (const char *[]){"--migrate-only", NULL},
+               (const char *[]){"DATABASE_URL=postgres://postgres@127.0.0.1:1/x", NULL}, 1, "127.0.0.1");
+}
+
+static void test_a_changed_migration_stops_the_start(void **state)
+{
+    (void)state;
+    char url[300];
+    free(shop_sql(&shop, "update schema_migrations set sha256 = repeat('0', 64) where version = 3"));
+    snprintf(url, sizeof url, "DATABASE_URL=%s", shop.postgres.url);
+    expect_run("user-service", NULL, (const char *[]){url, "RPC_LISTEN=127.0.0.1:0", NULL}, 1,
+               "003_create_inventory.sql");
+    free(shop_sql(&shop, "delete from schema_migrations where version = 3"));
+    expect_run("user-service", (const char *[]){"--migrate-only", NULL}, (const char *[]){url, NULL}, 0, "up to date");
+}
+
+/* The output of a service that waits for its database, until it says so. */
+static pid_t start_waiting(int *out_fd)
+{
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    pid_t pid = spawn(
+        "user-service", NULL,
+        (const char *[]){"DATABASE_URL=postgres://postgres@127.0.0.1:1/x", "RPC_LISTEN=127.0.0.1:0", NULL}, ends[1]);
+    close(ends[1]);
+    char text[8192] = "";
+    size_t used = 0;
+    while (!strstr(text, "\"waiting\"")) {
+        ssize_t n = read(ends[0], text + used, sizeof text - 1 - used);
+        assert_true(n > 0);
+        text[used += (size_t)n] = '\0';
+    }
+    *out_fd = ends[0];
+    return pid;
+}
+
+static void test_a_service_waits_for_its_database_and_can_be_stopped_meanwhile(void **state)
+{
+    (void)state;
+    int fd, status;
+    pid_t pid = start_waiting(&fd);
+    kill(pid, SIGTERM);
+    waitpid(pid, &status, 0);
+    close(fd);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void *slow_order(void *arg)
+{
+    char *user = shop_add_user(&shop);
+    char body[300];
+    snprintf(body, sizeof body,
+             "{\"user_id\":\"%s\",\"product_id\":\"60000000-0000-4000-8000-000000000001\",\"quantity\":1}", user);
+    free(user);
+    http_call(&shop, "POST", "/api/orders", body, NULL, arg);
+    return NULL;
+}
+
+/* A lock on the product holds the order up, for as long as the test wants. */
+struct lock {
+    PGconn *connection;
+};
+
+static struct lock lock_product(void)
+{
+    struct lock lock = {PQconnectdb(shop.postgres.url)};
+    PQclear(PQexec(lock.connection, "begin"));
+    PQclear(PQexec(lock.connection,
+                   "select 1 from inventory where product_id = '60000000-0000-4000-8000-000000000001' for update"));
+    return lock;
+}
+
+static void unlock_product(struct lock lock)
+{
+    PQclear(PQexec(lock.connection, "rollback"));
+    PQfinish(lock.connection);
+}
+
+static void wait_for_lock_waiter(void)
+{
+    while (shop_sql_number(&shop, "select count(*) from pg_stat_activity where wait_event_type = 'Lock'") == 0)
+        poll(NULL, 0, 2);
+}
+
+static void test_a_stopping_gateway_finishes_the_request_in_flight(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    struct answer answer;
+    shop_add_product(&shop, "60000000-0000-4000-8000-000000000001", 10);
+    struct lock lock = lock_product();
+    assert_int_equal(pthread_create(&thread, NULL, slow_order, &answer), 0);
+    wait_for_lock_waiter();
+    kill(shop.services[SHOP_GATEWAY].pid, SIGTERM);
+    for (char *log; log = shop_log(&shop, SHOP_GATEWAY), !strstr(log, "\"stopping\""); poll(NULL, 0, 2))
+        free(log);
+    unlock_product(lock);
+    pthread_join(thread, NULL);
+    assert_answer(&answer, 200);
+    answer_done(&answer);
+    assert_int_equal(shop_await_exit(&shop, SHOP_GATEWAY), 0);
+    shop_start(&shop, SHOP_GATEWAY);
+    shop_wait_ready(&shop);
+}
+
+static void test_a_second_signal_ends_at_once(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    struct answer answer;
+    shop_add_product(&shop, "60000000-0000-4000-8000-000000000001", 10);
+    struct lock lock = lock_product();
+    assert_int_equal(pthread_create(&thread, NULL, slow_order, &answer), 0);
+    wait_for_lock_waiter();
+    kill(shop.services[SHOP_GATEWAY].pid, SIGTERM);
+    /* The second signal counts once the first was taken. */
+    int status = 0;
+    while (waitpid(shop.services[SHOP_GATEWAY].pid, &status, WNOHANG) == 0) {
+        kill(shop.services[SHOP_GATEWAY].pid, SIGTERM);
+        poll(NULL, 0, 5);
+    }
+    shop.services[SHOP_GATEWAY].pid = 0;
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+    unlock_product(lock);
+    pthread_join(thread, NULL);
+    assert_int_equal(answer.status, 0);
+    answer_done(&answer);
+    shop_start(&shop, SHOP_GATEWAY);
+    shop_wait_ready(&shop);
+}
+
+static void test_every_request_leaves_a_log_line(void **state)
+{
+    (void)state;
+    struct answer answer;
+    const char *const headers[] = {"traceparent: 00-11111111111111111111111111111111-2222222222222222-01", NULL};
+    http_call(&shop, "GET", "/api/users/00000000-0000-4000-8000-0000000000ff", NULL, headers, &answer);
+    assert_answer(&answer, 404);
+    answer_done(&answer);
+    for (int service = SHOP_USER; service <= SHOP_GATEWAY; service += SHOP_GATEWAY - SHOP_USER) {
+        char *log;
+        for (; log = shop_log(&shop, service), !strstr(log, "\"trace_id\":\"11111111111111111111111111111111\"");
+             free(log))
+            poll(NULL, 0, 2);
+        free(log);
+    }
+    char *log = shop_log(&shop, SHOP_GATEWAY);
+    char *line = strstr(log, "\"trace_id\":\"11111111111111111111111111111111\"");
+    line[strcspn(line, "\n")] = '\0';
+    assert_non_null(strstr(line, "\"method\":\"GET\""));
+    assert_non_null(strstr(line, "\"route\":\"/api/users/:id\""));
+    assert_non_null(strstr(line, "\"status\":404"));
+    assert_non_null(strstr(line, "\"duration_ms\":"));
+    free(log);
+}
+
+static void test_several_loops_serve_together(void **state)
+{
+    (void)state;
+    static const char *const loops[] = {"LOOPS=3", NULL};
+    for (int i = 0; i < SHOP_SERVICES; i++)
+        assert_int_equal(shop_stop(&shop, i), 0);
+    shop.settings = loops;
+    for (int i = 0; i < SHOP_SERVICES; i++)
+        shop_start(&shop, i);
+    shop_wait_ready(&shop);
+    for (int i = 0; i < 50; i++)
+        free(shop_add_user(&shop));
+    struct answer answer;
+    http_call(&shop, "GET", "/ready", NULL, NULL, &answer);
+    assert_answer(&answer, 200);
+    answer_done(&answer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_options_do_what_help_says),
+        cmocka_unit_test(test_wrong_settings_stop_the_start),
+        cmocka_unit_test(test_a_taken_address_stops_the_start),
+        cmocka_unit_test(test_migrations_can_be_run_alone),
+        cmocka_unit_test(test_a_changed_migration_stops_the_start),
+        cmocka_unit_test(test_a_service_waits_for_its_database_and_can_be_stopped_meanwhile),
+        cmocka_unit_test(test_a_stopping_gateway_finishes_the_request_in_flight),
+        cmocka_unit_test(test_a_second_signal_ends_at_once),
+        cmocka_unit_test(test_every_request_leaves_a_log_line),
+        cmocka_unit_test(test_several_loops_serve_together),
+    };
+    return cmocka_run_group_tests_name("service", tests, open_shop, close_shop);
+}
