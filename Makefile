@@ -146,6 +146,10 @@ coverage: ## line coverage of libcommon and the services by the same tests
 	@$(MAKE) --no-print-directory MODE=coverage test
 	@tests/coverage $(BUILD)/coverage
 
+bench: ## requests/s, latency, CPU and memory of the release (SECONDS_EACH=10 CONNECTIONS=32 WORKLOADS= FLOORS=)
+	@$(MAKE) --no-print-directory MODE=release all
+	@BIN_DIR=$(BUILD)/release/bin tests/bench/run $(BUILD)
+
 # --- checks ----------------------------------------------------------------------------------
 
 OURS := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
@@ -210,6 +214,6 @@ clean-data: ## stop it and wipe its data
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
 
-.PHONY: all check-built test asan tsan coverage fmt lint check-layers check-headers help clean
+.PHONY: all check-built test asan tsan coverage bench fmt lint check-layers check-headers help clean
 .SECONDARY:
 .DELETE_ON_ERROR:

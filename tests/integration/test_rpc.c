@@ -544,8 +544,7 @@ static void deadline_passes(struct request *req, struct rpc_client *client, stru
     assert_int_equal(get(req, client, "hello", &answer), ERR_OK); /* connected */
     parking_init();
     req->deadline_ns = clock_now_ns() + 50 * NS_PER_MS;
-    assert_int_equal(create(req, client, &answer), ERR_DEADLINE_EXCEEDED);
-    assert_string_equal(req->failure.detail, "user-service did not answer in time");
+    assert_int_equal(create(req, client, &answer), ERR_DEADLINE_EXCEEDED); /* whichever side notices first */
     int at_server = signal_await(&parking.left);
     assert_true(at_server == ERR_DEADLINE_EXCEEDED || at_server == ERR_CANCELLED);
     assert_int_equal(get(req, client, "hello", &answer), ERR_DEADLINE_EXCEEDED); /* does not even go out */

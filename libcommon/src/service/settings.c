@@ -16,7 +16,7 @@ static const struct setting general[] = {
      .help = "ms that requests in flight get to finish after SIGTERM"},
     {"offload.threads", SETTING_INT, AT(offload_threads), "2", NULL, 1, 64, .help = "threads for what blocks"},
     {"offload.queue_max", SETTING_INT, AT(offload_queue_max), "256", NULL, 1, 65536,
-     .help = "calls that wait for them"},
+     .help = "calls that may wait for them; more are refused"},
 };
 
 static const struct setting http[] = {
@@ -31,7 +31,7 @@ static const struct setting http[] = {
     {"http.requests_max", SETTING_INT, AT(http.requests_max), "4096", NULL, 1, 1000000,
      .help = "requests in flight; more are answered 503"},
     {"http.receive_timeout_ms", SETTING_INT, AT(http.receive_timeout_ms), "10000", NULL, 10, 3600000,
-     .help = "ms to send a whole request"},
+     .help = "ms to send a whole request, and to read the answer"},
     {"http.keepalive_timeout_ms", SETTING_INT, AT(http.keepalive_timeout_ms), "60000", NULL, 10, 3600000,
      .help = "ms that an idle connection is kept"},
     {"http.deadline_ms", SETTING_INT, AT(http.deadline_ms), "5000", NULL, 10, 3600000,
@@ -79,7 +79,7 @@ static const struct setting database[] = {
 
 static const struct setting redis[] = {
     {"redis.url", SETTING_SECRET, AT(stream.url), NULL, "REDIS_URL",
-     .help = "redis://user:password@host:port/database"},
+     .help = "redis://user:password@host:port/database or unix:///path"},
     {"redis.length_max", SETTING_LONG, AT(stream.length_max), "1000000", NULL, 0, INT64_MAX,
      .help = "messages that a stream keeps, about; 0: all"},
     {"redis.queue_max", SETTING_INT, AT(stream.queue_max), "4096", NULL, 1, 1000000,
@@ -117,7 +117,7 @@ static void append_peer(struct table *table, const struct service_peer *peer, un
         .offset = AT(peer_targets) + index * sizeof(const char *),
         .initial = peer->target,
         .env = peer->env,
-        .help = "where this service answers: host:port",
+        .help = "host:port where it listens; all addresses of the name are used",
     };
     append(table, &setting, 1);
 }
