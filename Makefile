@@ -116,6 +116,7 @@ TEST_SRC := $(wildcard tests/unit/test_*.c) $(wildcard tests/integration/test_*.
 TEST_BINS := $(TEST_SRC:%.c=$(OUT)/%)
 TEST_HELP := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/*.c))
 TEST_SCRIPTS := $(wildcard tests/local/test_*)
+TESTS := $(TEST_BINS) $(TEST_SCRIPTS)
 LIBS_TEST = $(LIBS_PARTS) $(PARTS)/lib/libcurl.a $(LIBS_shared) -lcmocka -lz
 
 # A service's rules are tested with its own headers; their names are the service's, so each test links one service's.
@@ -134,7 +135,7 @@ $(OUT)/tests/unit/test_gateway_rules: $(call rules_of,api-gateway)
 check-built: $(TEST_BINS) $(BINS)
 
 test: check-built ## every test that needs no cluster; ONLY=name runs those whose name has it
-	@BIN_DIR=$(OUT)/bin tests/run $(OUT)/test-logs $(foreach t,$(TEST_BINS) $(TEST_SCRIPTS),$(if $(findstring $(ONLY),$(t)),$(t)))
+	@BIN_DIR=$(OUT)/bin tests/run $(OUT)/test-logs $(if $(ONLY),$(foreach t,$(TESTS),$(if $(findstring $(ONLY),$(t)),$(t))),$(TESTS))
 
 asan: ## the same tests under AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer
 	@$(MAKE) --no-print-directory MODE=asan test

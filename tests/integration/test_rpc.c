@@ -828,13 +828,18 @@ struct raw {
     grpc_channel *channel;
 };
 
-static void raw_open(struct raw *raw, const char *target)
+static void raw_open_with(struct raw *raw, const char *target, const grpc_channel_args *args)
 {
     grpc_init();
     raw->queue = grpc_completion_queue_create_for_next(NULL);
     grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
-    raw->channel = grpc_channel_create(target, credentials, NULL);
+    raw->channel = grpc_channel_create(target, credentials, args);
     grpc_channel_credentials_release(credentials);
+}
+
+static void raw_open(struct raw *raw, const char *target)
+{
+    raw_open_with(raw, target, NULL);
 }
 
 static void raw_close(struct raw *raw)
@@ -970,6 +975,24 @@ static void test_malformed_watch_is_refused(void **state)
     struct watch watch;
     watch_begin(&raw, &watch, &wrong);
     assert_int_equal(watch_close(&raw, &watch), GRPC_STATUS_INVALID_ARGUMENT);
+    raw_close(&raw);
+    house_close(&house);
+}
+
+/* A small compressed message could become a large one behind the size limit. */
+static void test_compressed_messages_are_refused(void **state)
+{
+    (void)state;
+    struct house house;
+    house_open(&house);
+    char key[] = GRPC_COMPRESSION_CHANNEL_DEFAULT_ALGORITHM, service[1001] = {0};
+    memset(service, 'x', sizeof service - 1);
+    grpc_arg gzip = {.type = GRPC_ARG_INTEGER, .key = key, .value.integer = GRPC_COMPRESS_GZIP};
+    struct raw raw;
+    raw_open_with(&raw, house.target, &(grpc_channel_args){.num_args = 1, .args = &gzip});
+    struct watch watch;
+    watch_open(&raw, &watch, service);
+    assert_int_equal(watch_close(&raw, &watch), GRPC_STATUS_UNIMPLEMENTED);
     raw_close(&raw);
     house_close(&house);
 }
@@ -1204,6 +1227,7 @@ int main(void)
         cmocka_unit_test(test_health_check_tells_the_serving_status),
         cmocka_unit_test(test_watch_tells_the_status_and_each_change),
         cmocka_unit_test(test_malformed_watch_is_refused),
+        cmocka_unit_test(test_compressed_messages_are_refused),
         cmocka_unit_test(test_watchers_beyond_the_limit_are_refused),
         cmocka_unit_test(test_drain_finishes_what_runs_and_refuses_what_comes),
         cmocka_unit_test(test_idle_server_drains_at_once),

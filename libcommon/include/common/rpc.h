@@ -1,7 +1,8 @@
 /* gRPC for fibers: unary methods over protobuf-c messages.
  *
- * Server: one process-wide struct rpc_server; each loop has a completion queue of its own, polled
- * by a thread that hands finished operations to the loop. A method's handler runs in a fiber.
+ * Server: one process-wide struct rpc_server; each loop has a completion queue of its own, polled by
+ * a thread while the loop sleeps and by the loop while it is busy. A method's handler runs in a fiber.
+ * Health is answered too, unseen by the middleware and unlimited. Compressed messages are refused.
  * Client: a struct rpc_client belongs to one loop. Messages in and out are protobuf-c structs whose
  * memory is in the request's arena. Deadlines and trace context go with the call; a caller that
  * hangs up cancels the handler's request.
@@ -61,7 +62,7 @@ enum err rpc_server_open(struct rpc_server **out, const struct rpc_server_settin
 int rpc_server_port(const struct rpc_server *server);
 /* What Health/Check and Watch answer for "" and for each service of the table. Any thread. */
 void rpc_server_serving(struct rpc_server *server, bool serving);
-/* GOAWAY, no new calls; calls in flight go on. done runs on workers[0]'s loop when the last has ended. */
+/* GOAWAY, no new calls; calls in flight go on. done (or NULL) runs on workers[0]'s loop when the last has ended. Once. */
 void rpc_server_drain(struct rpc_server *server, void (*done)(void *arg), void *arg);
 /* Cancels what is left and frees. Not from a loop's thread; the loops must still run. */
 void rpc_server_close(struct rpc_server *server);

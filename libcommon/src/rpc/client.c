@@ -52,7 +52,7 @@ struct rpc_client {
     struct loop *loop;
     struct rpc_queue *queue;
     char *name, *target;
-    const struct rpc_client_settings *settings;
+    unsigned calls_max;
     grpc_channel *channel;
     struct known_procedure *procedures;
     struct list in_flight, spare;
@@ -93,7 +93,7 @@ struct rpc_client *rpc_client_open(struct loop *loop, const char *name, const st
     client->queue = rpc_queue_take(loop);
     client->name = mem_text(name);
     client->target = rpc_target(settings->target);
-    client->settings = settings;
+    client->calls_max = (unsigned)settings->calls_max;
     client->channel = channel_new(settings, client->target);
     list_init(&client->in_flight);
     list_init(&client->spare);
@@ -300,7 +300,7 @@ static struct outgoing *prepare(struct request *req, struct rpc_client *client)
         return NULL;
     if (client->closing) {
         fail(req, ERR_UNAVAILABLE, "%s is being left", client->name);
-    } else if (atomic_load_explicit(&client->running, memory_order_relaxed) >= (unsigned)client->settings->calls_max) {
+    } else if (atomic_load_explicit(&client->running, memory_order_relaxed) >= client->calls_max) {
         fail(req, ERR_UNAVAILABLE, "%s is overloaded", client->name);
     } else {
         return outgoing_take(client);

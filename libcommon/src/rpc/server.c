@@ -217,6 +217,7 @@ static void drained(struct loop_task *task)
 
 void rpc_server_drain(struct rpc_server *server, void (*done)(void *arg), void *arg)
 {
+    assert(!atomic_load(&server->draining));
     server->done = done;
     server->done_arg = arg;
     atomic_store(&server->draining, true);
