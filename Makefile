@@ -132,7 +132,15 @@ $(OUT)/tests/unit/test_order_rules: $(call rules_of,order-service)
 $(OUT)/tests/unit/test_inventory_rules: $(call rules_of,inventory-service)
 $(OUT)/tests/unit/test_gateway_rules: $(call rules_of,api-gateway)
 
-check-built: $(TEST_BINS) $(BINS)
+# The examples are built by the tests, so that they stay true.
+EXAMPLE_BINS := $(patsubst libcommon/examples/%/main.c,$(OUT)/examples/%,$(wildcard libcommon/examples/*/main.c))
+
+$(EXAMPLE_BINS): $(OUT)/examples/%: $(OUT)/obj/libcommon/examples/%/main.o $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
+
+check-built: $(TEST_BINS) $(BINS) $(EXAMPLE_BINS)
 
 test: check-built ## every test that needs no cluster; ONLY=name runs those whose name has it
 	@BIN_DIR=$(OUT)/bin tests/run $(OUT)/test-logs $(if $(ONLY),$(foreach t,$(TESTS),$(if $(findstring $(ONLY),$(t)),$(t))),$(TESTS))
@@ -164,7 +172,7 @@ lint: check-layers check-headers | build/.packages ## formatting, shell scripts,
 	@shellcheck -x $(SCRIPTS)
 	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
 		--suppress=missingIncludeSystem --suppress=nullPointerOutOfMemory -D_GNU_SOURCE -DBODEGA_VERSION='""' \
-		-j$(shell nproc) -Ilibcommon/include -Ilibcommon/src libcommon/src services
+		-j$(shell nproc) -Ilibcommon/include -Ilibcommon/src libcommon/src libcommon/examples services
 	@echo "lint: nothing to complain about"
 
 check-layers: ## includes look one way: base, config and loop, otel, db stream rpc http json auth, service, services

@@ -137,6 +137,8 @@ static void test_a_taken_address_stops_the_start(void **state)
     char address[32];
     snprintf(address, sizeof address, "127.0.0.1:%d", shop.services[SHOP_USER].port);
     expect_run("user-service", NULL, (const char *[]){url, setting, NULL}, 2, address);
+    snprintf(setting, sizeof setting, "HTTP_LISTEN=127.0.0.1:%d", shop.services[SHOP_GATEWAY].port);
+    expect_run("api-gateway", NULL, (const char *[]){setting, NULL}, 2, "cannot listen");
     /* A listener that does not share its port, unlike our own. */
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

@@ -200,7 +200,7 @@ void shop_close(struct shop *shop)
 
 /* --- the database */
 
-static char *query(struct shop *shop, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static char *query(struct shop *shop, const char *format, va_list args)
 {
     char *sql = NULL;
     assert_true(vasprintf(&sql, format, args) > 0);

@@ -51,10 +51,12 @@ struct loop_task {
 
 void loop_post(struct loop *loop, struct loop_task *task); /* any thread */
 
-/* Called each time the loop has nothing more to do and is about to look for events: flush points. */
+/* Flush points. idle: nothing more can run until an event comes; what was collected must leave now. Called at least
+ * once before each sleep. rest (or NULL): the loop sleeps next unless something is posted. */
 struct loop_hook {
     struct list list; /* private */
     void (*idle)(struct loop_hook *hook);
+    void (*rest)(struct loop_hook *hook);
 };
 
 void loop_hook_add(struct loop *loop, struct loop_hook *hook);

@@ -1,6 +1,5 @@
 #include "common/clock.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -21,6 +20,25 @@ int64_t clock_wall_ns(void)
     return read_clock(CLOCK_REALTIME);
 }
 
+/* Most times that are written fall into the second of the one before. */
+static size_t format_seconds(time_t seconds, char *out)
+{
+    static _Thread_local struct {
+        time_t seconds;
+        size_t length;
+        char text[CLOCK_TEXT_BYTES];
+    } last;
+    if (last.length == 0 || last.seconds != seconds) {
+        struct tm tm;
+        if (!gmtime_r(&seconds, &tm))
+            memset(&tm, 0, sizeof tm);
+        last.length = strftime(last.text, sizeof last.text - 8, "%Y-%m-%dT%H:%M:%S", &tm);
+        last.seconds = seconds;
+    }
+    memcpy(out, last.text, last.length);
+    return last.length;
+}
+
 char *clock_format(int64_t wall_ns, char out[CLOCK_TEXT_BYTES])
 {
     time_t seconds = wall_ns / NS_PER_S;
@@ -29,11 +47,11 @@ char *clock_format(int64_t wall_ns, char out[CLOCK_TEXT_BYTES])
         seconds--;
         ns += NS_PER_S;
     }
-    struct tm tm;
-    if (!gmtime_r(&seconds, &tm))
-        memset(&tm, 0, sizeof tm);
-    size_t length = strftime(out, CLOCK_TEXT_BYTES, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out + length, CLOCK_TEXT_BYTES - length, ".%06dZ", (int)(ns / NS_PER_US));
+    size_t length = format_seconds(seconds, out);
+    out[length++] = '.';
+    for (int64_t us = ns / NS_PER_US, unit = 100000; unit > 0; us %= unit, unit /= 10)
+        out[length++] = (char)('0' + us / unit);
+    memcpy(out + length, "Z", 2);
     return out;
 }
 

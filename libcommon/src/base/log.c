@@ -70,18 +70,60 @@ static size_t put_escaped(struct line *line, const unsigned char *text)
     return 1;
 }
 
+/* How much of text can stay as it is. */
+static size_t plain_length(const char *text, size_t most)
+{
+    size_t length = 0;
+    while (length < most && text[length] >= ' ' && text[length] < 0x7f && text[length] != '"' && text[length] != '\\')
+        length++;
+    return length;
+}
+
+static void put_int(struct line *line, int64_t value)
+{
+    char digits[24];
+    char *next = digits + sizeof digits;
+    uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
+    do
+        *--next = (char)('0' + rest % 10);
+    while ((rest /= 10) > 0);
+    if (value < 0)
+        *--next = '-';
+    put(line, next, (size_t)(digits + sizeof digits - next));
+}
+
+/* Three decimals for what is neither tiny nor huge, as durations are; printf costs as much as the rest of a line. */
+static void put_real(struct line *line, double value)
+{
+    char number[40];
+    if (!isfinite(value)) {
+        put_text(line, "null");
+    } else if (value < 0.1 || value > 1e12) {
+        snprintf(number, sizeof number, "%.6g", value);
+        put_text(line, number);
+    } else {
+        int64_t thousandths = (int64_t)(value * 1000 + 0.5);
+        char decimals[] = {'.', (char)('0' + thousandths / 100 % 10), (char)('0' + thousandths / 10 % 10),
+                           (char)('0' + thousandths % 10)};
+        put_int(line, thousandths / 1000);
+        put(line, decimals, sizeof decimals);
+    }
+}
+
 static void put_string(struct line *line, const char *text)
 {
     enum { CLOSE_AND_ESCAPE = 8 };
     put(line, "\"", 1);
-    for (const unsigned char *next = (const unsigned char *)text; *next && has_room(line, CLOSE_AND_ESCAPE);)
-        next += put_escaped(line, next);
+    for (const char *next = text; *next && has_room(line, CLOSE_AND_ESCAPE);) {
+        size_t plain = plain_length(next, sizeof line->bytes - CLOSE_AND_ESCAPE - line->used);
+        put(line, next, plain);
+        next += plain > 0 ? plain : put_escaped(line, (const unsigned char *)next);
+    }
     put(line, "\"", 1);
 }
 
 static void put_value(struct line *line, const struct log_field *field)
 {
-    char number[40];
     switch (field->type) {
     case LOG_FIELD_TEXT:
         if (field->text)
@@ -90,15 +132,10 @@ static void put_value(struct line *line, const struct log_field *field)
             put_text(line, "null");
         break;
     case LOG_FIELD_INT:
-        snprintf(number, sizeof number, "%lld", (long long)field->integer);
-        put_text(line, number);
+        put_int(line, field->integer);
         break;
     case LOG_FIELD_REAL:
-        if (isfinite(field->real))
-            snprintf(number, sizeof number, "%.6g", field->real);
-        else
-            strcpy(number, "null");
-        put_text(line, number);
+        put_real(line, field->real);
         break;
     case LOG_FIELD_BOOL:
         put_text(line, field->boolean ? "true" : "false");
@@ -197,7 +234,8 @@ bool log_level_parse(const char *text, enum log_level *out)
 
 void log_write(enum log_level level, const char *message, const struct log_field *fields, unsigned count)
 {
-    struct line line;
+    /* Not cleared: 8 KiB a line would be felt. */
+    struct line line __attribute__((uninitialized));
     char time[CLOCK_TEXT_BYTES];
     line.used = 0;
     put_text(&line, "{\"time\":\"");

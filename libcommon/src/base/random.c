@@ -1,5 +1,6 @@
 #include "base/random.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,17 +8,25 @@
 
 static _Thread_local struct {
     size_t left;
-    uint8_t bytes[256]; /* getrandom() gives up to 256 bytes whole, without interruption */
+    uint8_t bytes[4096];
 } pool;
+
+static void fill_pool(void)
+{
+    for (size_t got = 0; got < sizeof pool.bytes;) {
+        ssize_t n = getrandom(pool.bytes + got, sizeof pool.bytes - got, 0);
+        if (n < 0 && errno != EINTR)
+            abort();
+        got += n > 0 ? (size_t)n : 0;
+    }
+    pool.left = sizeof pool.bytes;
+}
 
 void random_bytes(void *out, size_t bytes)
 {
     for (uint8_t *next = out; bytes > 0;) {
-        if (pool.left == 0) {
-            if (getrandom(pool.bytes, sizeof pool.bytes, 0) != sizeof pool.bytes)
-                abort();
-            pool.left = sizeof pool.bytes;
-        }
+        if (pool.left == 0)
+            fill_pool();
         size_t n = bytes < pool.left ? bytes : pool.left;
         uint8_t *from = pool.bytes + sizeof pool.bytes - pool.left;
         memcpy(next, from, n);

@@ -25,9 +25,11 @@
 
 enum {
     DB_PARAMS_MAX = 32,
-    DB_DEPTH_MAX = 32,  /* statements in flight a connection: enough to fill a pipeline, few to wait behind */
-    DB_BATCHES_MAX = 1, /* shared executions in flight a statement */
-    DB_RETRIES_MAX = 3, /* of a statement that the server had forgotten */
+    DB_DEPTH_MAX = 32,    /* statements in flight a connection: enough to fill a pipeline, few to wait behind */
+    DB_FILL = 16,         /* as many before another connection is used */
+    DB_FLOW_NS = 3000000, /* without an answer for so long, it is busy with something slow */
+    DB_BATCHES_MAX = 1,   /* shared executions in flight a statement */
+    DB_RETRIES_MAX = 3,   /* of a statement that the server had forgotten */
     DB_FREE_OPS_MAX = 1024,
     DB_KEPT_BYTES_MAX = 4096, /* of a free operation's buffer */
     DB_MESSAGE_BYTES = 256,

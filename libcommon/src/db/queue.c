@@ -1,4 +1,6 @@
-/* Who is sent where: shared connections take operations from one queue, the least busy first. */
+/* Who is sent where. Queries fill one connection before the next is used: the server then finds several at once in
+ * its socket and sleeps and wakes less. A connection that has not answered for a moment is busy with something slow,
+ * and passed over. Batches, which write and may wait for locks, prefer the other end. */
 #include "common/mem.h"
 #include "common/request.h"
 #include "db/internal.h"
@@ -13,25 +15,44 @@ bool db_hopeful(const struct db *db, bool transactions)
     return false;
 }
 
-static struct db_conn *least_busy(struct db *db)
+static bool takes_more(const struct db_conn *conn)
+{
+    return conn->state == DB_CONN_UP && !conn->retiring && !conn->blocked && conn->in_flight < DB_DEPTH_MAX;
+}
+
+static bool flows(const struct db_conn *conn, int64_t now_ns)
+{
+    return conn->in_flight == 0 || (conn->in_flight < DB_FILL && now_ns - conn->progress_ns < DB_FLOW_NS);
+}
+
+static struct db_conn *least_busy(struct db *db, bool batch)
 {
     struct db_conn *best = NULL;
-    for (unsigned i = 0; i < (unsigned)db->settings->connections; i++) {
-        struct db_conn *conn = &db->conns[i];
-        bool takes = conn->state == DB_CONN_UP && !conn->retiring && !conn->blocked && conn->in_flight < DB_DEPTH_MAX;
-        if (takes && (!best || conn->in_flight < best->in_flight))
+    unsigned count = (unsigned)db->settings->connections;
+    for (unsigned i = 0; i < count; i++) {
+        struct db_conn *conn = &db->conns[batch ? count - 1 - i : i];
+        if (takes_more(conn) && (!best || conn->in_flight < best->in_flight))
             best = conn;
     }
     return best;
 }
 
+static struct db_conn *choose(struct db *db, bool batch)
+{
+    for (unsigned i = 0; !batch && i < (unsigned)db->settings->connections; i++)
+        if (takes_more(&db->conns[i]) && flows(&db->conns[i], loop_now_ns(db->loop)))
+            return &db->conns[i];
+    return least_busy(db, batch);
+}
+
 void db_queue_pump(struct db *db)
 {
     while (!list_empty(&db->queue)) {
-        struct db_conn *conn = least_busy(db);
+        struct db_op *op = container_of(db->queue.next, struct db_op, list);
+        struct db_conn *conn = choose(db, op->batch);
         if (!conn)
             return;
-        struct db_op *op = container_of(list_take(&db->queue), struct db_op, list);
+        list_remove(&op->list);
         if (!op->batch || db_batch_fill(op))
             db_conn_send(conn, op);
     }

@@ -43,33 +43,60 @@ static bool split_address(const char *listen, char *host, size_t host_bytes, int
     return true;
 }
 
-static int bind_socket(const struct addrinfo *address)
+static int open_socket(const struct addrinfo *address)
 {
     static const int on = 1, off = 0;
     int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    if (address->ai_family == AF_INET6)
+    if (fd >= 0 && address->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0 &&
-        bind(fd, address->ai_addr, address->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
-        return fd;
+    if (fd >= 0)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    return fd;
+}
+
+static int close_failed(int fd)
+{
     int saved = errno;
-    close(fd);
+    if (fd >= 0)
+        close(fd);
     errno = saved;
     return -1;
 }
 
+/* A socket that does not share its port finds out whether another process has it: sharing would take half of the
+ * connections in silence. */
+static bool is_free(const struct addrinfo *address)
+{
+    int fd = open_socket(address);
+    if (fd < 0 || bind(fd, address->ai_addr, address->ai_addrlen) < 0) {
+        close_failed(fd);
+        return false;
+    }
+    close(fd);
+    return true;
+}
+
+static int bind_socket(const struct addrinfo *address, bool first)
+{
+    static const int on = 1;
+    if (first && !is_free(address))
+        return -1;
+    int fd = open_socket(address);
+    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0 &&
+        bind(fd, address->ai_addr, address->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
+        return fd;
+    return close_failed(fd);
+}
+
 /* IPv6 first when every address is meant: such a socket takes IPv4 as well. */
-static int bind_first(const struct addrinfo *addresses, bool every)
+static int bind_first(const struct addrinfo *addresses, bool every, bool first)
 {
     int fd = -1;
     for (const struct addrinfo *a = addresses; every && a && fd < 0; a = a->ai_next)
         if (a->ai_family == AF_INET6)
-            fd = bind_socket(a);
+            fd = bind_socket(a, first);
     for (const struct addrinfo *a = addresses; a && fd < 0; a = a->ai_next)
-        fd = bind_socket(a);
+        fd = bind_socket(a, first);
     return fd;
 }
 
@@ -176,7 +203,7 @@ enum err listener_open(struct http_server *server)
     int status = getaddrinfo(host[0] ? host : NULL, service, &hints, &addresses);
     if (status)
         return not_bound(listen, gai_strerror(status));
-    int fd = bind_first(addresses, !host[0]);
+    int fd = bind_first(addresses, !host[0], server->share->port == 0);
     int saved = errno;
     freeaddrinfo(addresses);
     if (fd < 0)

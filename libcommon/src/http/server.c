@@ -23,8 +23,7 @@ static struct http_share *share_take(const struct http_settings *settings)
 {
     pthread_mutex_lock(&shares_lock);
     struct http_share *share = NULL;
-    list_each(node, &shares)
-    {
+    list_each (node, &shares) {
         struct http_share *s = container_of(node, struct http_share, list);
         if (s->settings == settings)
             share = s;
@@ -168,8 +167,7 @@ struct http_stats http_stats(const struct http_server *server)
 /* A request that has come already is still read and answered: only the end of the stream is brought forward. */
 static void end_idle(struct http_server *server)
 {
-    list_each(node, &server->connections)
-    {
+    list_each (node, &server->connections) {
         struct connection *connection = container_of(node, struct connection, list);
         if (connection->phase == PHASE_IDLE || connection->phase == PHASE_FRESH)
             shutdown(connection->fd, SHUT_RD);
@@ -191,7 +189,8 @@ void http_server_drain(struct http_server *server, void (*done)(void *arg), void
 
 static void cancel_requests(struct http_server *server)
 {
-    list_each(node, &server->serving) request_cancel(&container_of(node, struct exchange, list)->req);
+    list_each (node, &server->serving)
+        request_cancel(&container_of(node, struct exchange, list)->req);
     if (server->stats.in_flight == 0)
         return;
     assert(fiber_current());
@@ -200,7 +199,8 @@ static void cancel_requests(struct http_server *server)
 
 static void close_lingering(struct http_server *server)
 {
-    list_each_safe(node, &server->connections) connection_close(container_of(node, struct connection, list));
+    list_each_safe (node, &server->connections)
+        connection_close(container_of(node, struct connection, list));
 }
 
 void http_server_close(struct http_server *server)

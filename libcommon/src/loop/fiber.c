@@ -114,6 +114,7 @@ static char *stack_new(void)
 static void stack_free(char *stack)
 {
     size_t guard = (size_t)sysconf(_SC_PAGESIZE);
+    UNPOISON(stack, STACK_BYTES); /* whatever is mapped there next is not poisoned */
     munmap(stack - guard, STACK_BYTES + guard);
 }
 

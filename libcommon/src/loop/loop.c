@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -14,7 +15,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-enum { EVENTS_A_TURN = 128 };
+enum { EVENTS_A_TURN = 128, ROUNDS_A_TURN = 16 };
 
 static _Thread_local struct loop *current;
 
@@ -185,12 +186,14 @@ static void drain_wake(struct loop_watch *watch, uint32_t events)
 
 /* --- turns */
 
-static void run_hooks(struct loop *loop)
+static void run_hooks(struct loop *loop, bool resting)
 {
-    list_each_safe(node, &loop->hooks)
-    {
+    list_each_safe (node, &loop->hooks) {
         struct loop_hook *hook = container_of(node, struct loop_hook, list);
-        hook->idle(hook);
+        if (!resting)
+            hook->idle(hook);
+        else if (hook->rest)
+            hook->rest(hook);
     }
 }
 
@@ -221,22 +224,41 @@ static int sleep_ms(const struct loop *loop)
     return ms > 60000 ? 60000 : (int)ms;
 }
 
-static void take_events(struct loop *loop)
+static bool take_events(struct loop *loop, bool may_sleep)
 {
-    struct epoll_event events[EVENTS_A_TURN];
-    /* From here on a poster must write; work that came before is seen by has_work(). */
-    atomic_store(&loop->sleeping, true);
-    int timeout = has_work(loop) || atomic_load(&loop->stopping) ? 0 : sleep_ms(loop);
-    if (timeout != 0)
-        log_flush();
+    struct epoll_event events[EVENTS_A_TURN] __attribute__((uninitialized));
+    int timeout = 0;
+    if (may_sleep) {
+        /* From here on a poster must write; work that came before is seen by has_work(). */
+        atomic_store(&loop->sleeping, true);
+        timeout = has_work(loop) || atomic_load(&loop->stopping) ? 0 : sleep_ms(loop);
+        if (timeout != 0)
+            log_flush();
+    }
     int count = epoll_wait(loop->epoll_fd, events, EVENTS_A_TURN, timeout);
-    atomic_store(&loop->sleeping, false);
+    if (may_sleep)
+        atomic_store(&loop->sleeping, false);
     loop->now_ns = clock_now_ns();
     for (int i = 0; i < count; i++) {
         struct loop_watch *watch = loop->watches[events[i].data.u64 >> 32];
         if (watch && watch->fd == (int)(uint32_t)events[i].data.u64)
             watch->ready(watch, events[i].events);
     }
+    return count > 0;
+}
+
+/* Timers and posts may make fibers ready and the other way round; a bounded number of rounds keeps descriptors from
+ * starving. */
+static bool run_ready(struct loop *loop)
+{
+    bool any = false, again = true;
+    for (unsigned round = 0; again && round < ROUNDS_A_TURN; round++) {
+        again = run_timers(loop);
+        again |= run_inbox(loop);
+        again |= fiber_pool_run(loop);
+        any |= again;
+    }
+    return any;
 }
 
 void loop_run(struct loop *loop)
@@ -244,17 +266,23 @@ void loop_run(struct loop *loop)
     current = loop;
     log_buffered(true);
     loop->now_ns = clock_now_ns();
+    bool yielded = false;
     while (!atomic_load(&loop->stopping)) {
-        /* Timers and posts may make fibers ready and the other way round; a bounded number of rounds keeps
-         * descriptors from starving. */
-        bool again = true;
-        for (unsigned round = 0; again && round < 16; round++) {
-            again = run_timers(loop);
-            again |= run_inbox(loop);
-            again |= fiber_pool_run(loop);
+        bool worked = run_ready(loop);
+        run_hooks(loop, false);
+        if (worked || has_work(loop)) {
+            take_events(loop, false);
+            yielded = false;
+        } else if (!yielded) {
+            /* On a busy machine the others get the processor first, and their work is then taken together: fewer
+             * sleeps, wake-ups and system calls for each piece. On an idle one this returns at once. */
+            sched_yield();
+            yielded = !take_events(loop, false);
+        } else {
+            run_hooks(loop, true);
+            take_events(loop, true);
+            yielded = false;
         }
-        run_hooks(loop);
-        take_events(loop);
     }
     atomic_store(&loop->stopping, false);
     log_buffered(false);

@@ -134,7 +134,8 @@ void rpc_client_close(struct rpc_client *client)
         return;
     struct fiber_wait last = {0};
     client->closing = &last;
-    list_each(node, &client->in_flight) grpc_call_cancel(container_of(node, struct outgoing, list)->call, NULL);
+    list_each (node, &client->in_flight)
+        grpc_call_cancel(container_of(node, struct outgoing, list)->call, NULL);
     if (!list_empty(&client->in_flight))
         fiber_wait(&last, CLOCK_NEVER);
     client_free(client);

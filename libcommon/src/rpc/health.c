@@ -142,7 +142,8 @@ static void watcher_step(struct watcher *watcher)
 
 void rpc_watchers_tell(struct rpc_lane *lane)
 {
-    list_each(node, &lane->watchers) watcher_step(container_of(node, struct watcher, list));
+    list_each (node, &lane->watchers)
+        watcher_step(container_of(node, struct watcher, list));
 }
 
 static struct watcher *watcher_new(struct rpc_place *place)

@@ -17,7 +17,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-enum { EVENTS_A_REST = 256 };
+enum { EVENTS_A_TURN = 256 };
 
 struct rpc_queue {
     struct rpc_queue *next;
@@ -106,26 +106,29 @@ static void *poll_forever(void *arg)
     }
 }
 
-static unsigned take_ended(struct rpc_queue *queue)
+static void take_ended(struct rpc_queue *queue)
 {
-    for (unsigned count = 0; count < EVENTS_A_REST; count++) {
+    for (unsigned count = 0; count < EVENTS_A_TURN; count++) {
         grpc_event event = grpc_completion_queue_next(queue->core, gpr_time_0(GPR_CLOCK_MONOTONIC), NULL);
         if (event.type != GRPC_OP_COMPLETE)
-            return count;
+            return;
         hand_over(queue, event.tag, event.success);
     }
-    return EVENTS_A_REST;
+}
+
+static void poll_aside(struct loop_hook *hook)
+{
+    struct rpc_queue *queue = container_of(hook, struct rpc_queue, hook);
+    if (atomic_load(&queue->aside))
+        take_ended(queue);
 }
 
 static void come_to_rest(struct loop_hook *hook)
 {
     struct rpc_queue *queue = container_of(hook, struct rpc_queue, hook);
     atomic_fetch_add(&queue->rests, 1);
-    if (!atomic_load(&queue->aside))
+    if (!atomic_exchange(&queue->aside, false))
         return;
-    if (take_ended(queue) > 0)
-        return;
-    atomic_store(&queue->aside, false);
     sem_post(&queue->resume);
 }
 
@@ -153,8 +156,16 @@ static void log_line(gpr_log_func_args *args)
         log_event(LOG_WARN, "grpc core", log_text("detail", args->message));
 }
 
+/* Debian's abseil looks for cycles among held locks at every lock, a debugging aid that costs some percent of a call.
+ * 0 is kIgnore. Weak: a build of another name keeps its own mode. */
+extern void
+absl_deadlock_detection(int mode) __asm__("_ZN4absl7debian329SetMutexDeadlockDetectionModeENS0_15OnDeadlockCycleE")
+    __attribute__((weak));
+
 static void route_log(void)
 {
+    if (absl_deadlock_detection)
+        absl_deadlock_detection(0);
     gpr_set_log_function(log_line);
     gpr_set_log_verbosity(GPR_LOG_SEVERITY_ERROR);
 }
@@ -186,7 +197,8 @@ static struct rpc_queue *queue_open(struct loop *loop)
     pthread_once(&once, route_log);
     struct rpc_queue *queue = mem_alloc(sizeof *queue);
     queue->loop = loop;
-    queue->hook.idle = come_to_rest;
+    queue->hook.idle = poll_aside;
+    queue->hook.rest = come_to_rest;
     sem_init(&queue->detached, 0, 0);
     sem_init(&queue->resume, 0, 0);
     queue->attach.run = attach;

@@ -160,6 +160,8 @@ enum err rpc_server_open(struct rpc_server **out, const struct rpc_server_settin
         grpc_server_register_completion_queue(server->core, rpc_queue_core(server->lanes[i].queue), NULL);
     set_entries(server, methods, method_count);
     if (!bind_address(server)) {
+        log_event(LOG_ERROR, "cannot listen", log_text("address", settings->listen),
+                  log_text("reason", "the address is taken or not this machine's"));
         server_free(server);
         return ERR_UNAVAILABLE;
     }

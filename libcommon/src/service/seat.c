@@ -144,13 +144,13 @@ bool wait_until(sem_t *done, const struct timespec *until)
 bool seats_run(struct app *app, void (*fn)(struct seat *seat), int timeout_ms)
 {
     struct timespec until = time_from_now(timeout_ms);
+    /* One after the other: the first finds out whether an address is free, the others share it. */
     for (unsigned i = 0; i < app->seat_count; i++) {
         struct step *step = mem_alloc(sizeof *step);
         *step = (struct step){.task.run = step_begin, .seat = &app->seats[i], .fn = fn};
         loop_post(app->seats[i].worker->loop, &step->task);
-    }
-    for (unsigned i = 0; i < app->seat_count; i++)
         if (!wait_until(&app->step_done, &until))
             return false;
+    }
     return true;
 }

@@ -41,7 +41,10 @@ static void print_help(const struct service *service, FILE *to)
             "usage: %s [--config FILE] [--migrate-only | --print-config | --version | --help]\n\n"
             "  --config FILE    settings; otherwise $BODEGA_CONFIG_FILE, otherwise /etc/bodega/%s.yaml if it exists\n"
             "  --migrate-only   bring the database up to date and exit\n"
-            "  --print-config   print every setting with its built-in value, as a settings file\n",
+            "  --print-config   print every setting with its built-in value and its environment variable\n"
+            "  --version        print the version\n"
+            "  --help           print this\n\n"
+            "exit status: 0 after SIGTERM or SIGINT, 1 when it failed, 2 for wrong options, settings or addresses\n",
             service->name, service->about, service->name, service->name);
 }
 
@@ -53,6 +56,7 @@ static int read_options(const struct service *service, int argc, char **argv, st
         {"print-config", no_argument, NULL, 'p'}, {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},         {0},
     };
+    argv[0] = (char *)(uintptr_t)service->name; /* as getopt's own messages begin */
     for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (c) {
         case 'c':
@@ -109,8 +113,10 @@ static int migrate_and_exit(struct app *app)
 {
     char message[512];
     const struct db_settings *db = &app->settings->db;
-    if (!app->service->database)
+    if (!app->service->database) {
+        printf("%s: has no database\n", app->service->name);
         return 0;
+    }
     if (db_migrate(db->url, migrations, migrations_count, db->connect_timeout_ms, message, sizeof message)) {
         fprintf(stderr, "%s: %s\n", app->service->name, message);
         return EXIT_FAILED;

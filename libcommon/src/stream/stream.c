@@ -72,8 +72,7 @@ struct stream_stats stream_stats(const struct stream *stream)
     stats.reconnects += stream->link->reconnects;
     stats.errors += stream->link->errors;
     stats.in_flight += stream->link->in_flight;
-    list_each(node, &stream->consumers)
-    {
+    list_each (node, &stream->consumers) {
         const struct link *link = container_of(node, struct stream_consumer, list)->link;
         stats.reconnects += link->reconnects;
         stats.errors += link->errors;
