@@ -62,7 +62,8 @@ enum err rpc_server_open(struct rpc_server **out, const struct rpc_server_settin
 int rpc_server_port(const struct rpc_server *server);
 /* What Health/Check and Watch answer for "" and for each service of the table. Any thread. */
 void rpc_server_serving(struct rpc_server *server, bool serving);
-/* GOAWAY, no new calls; calls in flight go on. done, if any, runs on workers[0]'s loop when the last has ended. Once. */
+/* GOAWAY, no new calls; calls in flight go on. done, if any, runs on workers[0]'s loop when the last has ended. Once.
+ */
 void rpc_server_drain(struct rpc_server *server, void (*done)(void *arg), void *arg);
 /* Cancels what is left and frees. Not from a loop's thread; the loops must still run. */
 void rpc_server_close(struct rpc_server *server);
