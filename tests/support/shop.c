@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,28 @@
 #include "common/mem.h"
 
 static const char *const names[SHOP_SERVICES] = {"user-service", "inventory-service", "order-service", "api-gateway"};
+
+/* One handle a thread, so that connections are reused; it goes with its thread. */
+static pthread_key_t handle_key;
+static pthread_once_t handle_once = PTHREAD_ONCE_INIT;
+
+static void make_handle_key(void)
+{
+    pthread_key_create(&handle_key, curl_easy_cleanup);
+}
+
+static CURL *thread_handle(void)
+{
+    pthread_once(&handle_once, make_handle_key);
+    CURL *curl = pthread_getspecific(handle_key);
+    if (curl) {
+        curl_easy_reset(curl);
+        return curl;
+    }
+    curl = curl_easy_init();
+    pthread_setspecific(handle_key, curl);
+    return curl;
+}
 
 /* --- processes */
 
@@ -195,6 +218,8 @@ void shop_close(struct shop *shop)
         unlink(path);
     }
     rmdir(shop->directory);
+    curl_easy_cleanup(thread_handle()); /* the main thread's key has no end of its own */
+    pthread_setspecific(handle_key, NULL);
     curl_global_cleanup();
 }
 
@@ -301,12 +326,8 @@ static struct curl_slist *header_list(const char *const *headers, bool body)
 void http_call(struct shop *shop, const char *method, const char *path, const char *body, const char *const *headers,
                struct answer *out)
 {
-    static _Thread_local CURL *curl;
     char url[16384];
-    if (curl)
-        curl_easy_reset(curl);
-    else
-        curl = curl_easy_init();
+    CURL *curl = thread_handle();
     *out = (struct answer){0};
     snprintf(url, sizeof url, "%s%s", shop->base_url, path);
     struct curl_slist *list = header_list(headers, body != NULL);

@@ -3,10 +3,8 @@
 #define SERVICE_INTERNAL_H
 
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <time.h>
 
 #include "common/loop.h"
 #include "common/middleware.h"
@@ -15,6 +13,19 @@
 struct app;
 
 enum { PEERS_MAX = 4, CONSUMERS_MAX = 4 };
+
+/* counter.c: what loops have done, for the main thread to wait for. */
+struct counter {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned count;
+};
+
+void counter_init(struct counter *counter);
+void counter_done(struct counter *counter);
+void counter_add(struct counter *counter); /* any thread */
+/* Takes one away; false when there is none until then (monotonic). */
+bool counter_take(struct counter *counter, int64_t until_ns);
 
 /* A loop, its thread, and what is open on it. */
 struct seat {
@@ -45,7 +56,7 @@ struct app {
     int wake_fd;                     /* tells main() of a failed start */
     struct fiber_wait watcher_ended; /* the boot fiber, on the first loop */
     struct fiber_wait *watcher_sleep;
-    sem_t step_done, drained;
+    struct counter step_done, drained;
 };
 
 /* settings.c: the common table with the service's own behind it; the caller frees it. */
@@ -59,8 +70,6 @@ void seat_close(struct seat *seat);
 /* Runs fn in a fiber on every seat's loop and waits for all; false when timeout_ms passed first. Main thread. */
 bool seats_run(struct app *app, void (*fn)(struct seat *seat), int timeout_ms);
 
-struct timespec time_from_now(int timeout_ms); /* on the monotonic clock */
-bool wait_until(sem_t *done, const struct timespec *until);
 
 /* boot.c: in a fiber on the first loop: migrations, dependencies, work; then watches the dependencies. */
 void boot(void *app);

@@ -1,8 +1,5 @@
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -79,7 +76,7 @@ void seat_start_work(struct seat *seat)
 static void http_drained(void *arg)
 {
     struct seat *seat = arg;
-    sem_post(&seat->app->drained);
+    counter_add(&seat->app->drained);
 }
 
 void seat_drain_http(struct seat *seat)
@@ -106,12 +103,6 @@ void seat_close(struct seat *seat)
 
 /* --- steps on every loop */
 
-struct timespec time_from_now(int timeout_ms)
-{
-    int64_t at_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
-    return (struct timespec){.tv_sec = at_ns / NS_PER_S, .tv_nsec = at_ns % NS_PER_S};
-}
-
 struct step {
     struct loop_task task;
     struct seat *seat;
@@ -124,7 +115,7 @@ static void step_fiber(void *arg)
     struct app *app = step->seat->app;
     step->fn(step->seat);
     free(step);
-    sem_post(&app->step_done);
+    counter_add(&app->step_done);
 }
 
 static void step_begin(struct loop_task *task)
@@ -133,23 +124,15 @@ static void step_begin(struct loop_task *task)
     fiber_start(step->seat->worker->loop, step_fiber, step);
 }
 
-bool wait_until(sem_t *done, const struct timespec *until)
-{
-    while (sem_clockwait(done, CLOCK_MONOTONIC, until) < 0)
-        if (errno != EINTR)
-            return false;
-    return true;
-}
-
 bool seats_run(struct app *app, void (*fn)(struct seat *seat), int timeout_ms)
 {
-    struct timespec until = time_from_now(timeout_ms);
+    int64_t until_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
     /* One after the other: the first finds out whether an address is free, the others share it. */
     for (unsigned i = 0; i < app->seat_count; i++) {
         struct step *step = mem_alloc(sizeof *step);
         *step = (struct step){.task.run = step_begin, .seat = &app->seats[i], .fn = fn};
         loop_post(app->seats[i].worker->loop, &step->task);
-        if (!wait_until(&app->step_done, &until))
+        if (!counter_take(&app->step_done, until_ns))
             return false;
     }
     return true;

@@ -216,13 +216,13 @@ static void wait_for_the_end(struct app *app, int signal_fd)
 static void rpc_drained(void *arg)
 {
     struct app *app = arg;
-    sem_post(&app->drained);
+    counter_add(&app->drained);
 }
 
 /* No new work; what runs gets its time. */
 static void drain(struct app *app)
 {
-    struct timespec until = time_from_now(app->settings->drain_timeout_ms);
+    int64_t until_ns = clock_now_ns() + app->settings->drain_timeout_ms * NS_PER_MS;
     unsigned waiting = app->service->http_listen ? app->seat_count : 0;
     if (app->rpc) {
         rpc_server_serving(app->rpc, false);
@@ -232,7 +232,7 @@ static void drain(struct app *app)
     if (app->service->http_listen)
         seats_run(app, seat_drain_http, STEP_TIMEOUT_MS);
     for (; waiting > 0; waiting--) {
-        if (!wait_until(&app->drained, &until)) {
+        if (!counter_take(&app->drained, until_ns)) {
             log_event(LOG_WARN, "requests are cut off", log_int("drain_timeout_ms", app->settings->drain_timeout_ms));
             return;
         }
@@ -305,10 +305,12 @@ int service_main(const struct service *service, int argc, char **argv)
     if (status < 0 && options.migrate_only) {
         status = migrate_and_exit(&app);
     } else if (status < 0) {
-        sem_init(&app.step_done, 0, 0);
-        sem_init(&app.drained, 0, 0);
+        counter_init(&app.step_done);
+        counter_init(&app.drained);
         the_app = &app;
         status = run_service(&app);
+        counter_done(&app.step_done);
+        counter_done(&app.drained);
     }
     config_free(app.config);
     free(app.settings);
