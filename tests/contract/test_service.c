@@ -252,8 +252,10 @@ static void test_a_stopping_gateway_finishes_the_request_in_flight(void **state)
     assert_int_equal(pthread_create(&thread, NULL, slow_order, &answer), 0);
     wait_for_lock_waiter();
     kill(shop.services[SHOP_GATEWAY].pid, SIGTERM);
-    for (char *log; log = shop_log(&shop, SHOP_GATEWAY), !strstr(log, "\"stopping\""); poll(NULL, 0, 2))
-        free(log);
+    char *log;
+    for (; log = shop_log(&shop, SHOP_GATEWAY), !strstr(log, "\"stopping\""); free(log))
+        poll(NULL, 0, 2);
+    free(log);
     unlock_product(lock);
     pthread_join(thread, NULL);
     assert_answer(&answer, 200);
