@@ -61,13 +61,11 @@ enum err order_list(struct request *req, struct uuid user_id, struct cursor afte
                     struct order_page *out);
 
 struct outbox_event {
-    struct uuid order_id;
     const char *event, *payload, *traceparent, *tracestate, *baggage;
 };
-enum { RELAY_BATCH = 200 };
-/* Locks and reads up to RELAY_BATCH unpublished events, oldest first; NULL when there are none. */
+enum { RELAY_BATCH = 500 };
+/* Takes up to RELAY_BATCH unpublished events, oldest first, and marks them published if the transaction commits. */
 enum err outbox_take(struct request *req, struct db_tx *tx, struct outbox_event **out, unsigned *out_count);
-enum err outbox_published(struct request *req, struct db_tx *tx, const struct outbox_event *events, unsigned count);
 
 /* peers.c */
 enum err inventory_deduct(struct request *req, const struct draft *draft);

@@ -149,12 +149,17 @@ enum err outbox_take(struct request *req, struct db_tx *tx, struct outbox_event 
 {
     static const struct db_statement take = {
         .name = "outbox_take",
-        .summary = "SELECT outbox",
-        .sql = "select order_id, event, payload, trace_context ->> 'traceparent', trace_context ->> 'tracestate',"
-               " trace_context ->> 'baggage' from outbox where published_at is null"
-               " order by created_at limit $1 for update skip locked",
+        .summary = "UPDATE outbox",
+        .sql = "with waiting as ("
+               "    select order_id, event from outbox where published_at is null"
+               "    order by created_at limit $1 for update skip locked"
+               "), taken as ("
+               "    update outbox o set published_at = now() from waiting w"
+               "    where o.order_id = w.order_id and o.event = w.event returning o.*"
+               ") select event, payload, trace_context ->> 'traceparent', trace_context ->> 'tracestate',"
+               "    trace_context ->> 'baggage' from taken order by created_at",
         .params = "l",
-        .columns = "utjttt",
+        .columns = "tjttt",
     };
     struct db_rows rows;
     enum err err = db_tx_query(req, tx, &take, DB_PARAMS(db_int8(RELAY_BATCH)), &rows);
@@ -163,33 +168,13 @@ enum err outbox_take(struct request *req, struct db_tx *tx, struct outbox_event 
     struct outbox_event *events = arena_array(req->arena, struct outbox_event, rows.count);
     for (unsigned i = 0; i < rows.count; i++)
         events[i] = (struct outbox_event){
-            .order_id = db_get_uuid(&rows, i, 0),
-            .event = db_get_text(&rows, i, 1),
-            .payload = db_get_text(&rows, i, 2),
-            .traceparent = db_get_text(&rows, i, 3),
-            .tracestate = db_get_text(&rows, i, 4),
-            .baggage = db_get_text(&rows, i, 5),
+            .event = db_get_text(&rows, i, 0),
+            .payload = db_get_text(&rows, i, 1),
+            .traceparent = db_get_text(&rows, i, 2),
+            .tracestate = db_get_text(&rows, i, 3),
+            .baggage = db_get_text(&rows, i, 4),
         };
     *out = events;
     *out_count = rows.count;
     return ERR_OK;
-}
-
-enum err outbox_published(struct request *req, struct db_tx *tx, const struct outbox_event *events, unsigned count)
-{
-    static const struct db_statement published = {
-        .name = "outbox_published",
-        .summary = "UPDATE outbox",
-        .sql = "update outbox o set published_at = now() from unnest($1::uuid[], $2::text[]) as g (order_id, event)"
-               " where o.order_id = g.order_id and o.event = g.event",
-        .params = "UT",
-        .columns = "",
-    };
-    struct uuid *order_ids = arena_array(req->arena, struct uuid, count);
-    const char **names = arena_array(req->arena, const char *, count);
-    for (unsigned i = 0; i < count; i++) {
-        order_ids[i] = events[i].order_id;
-        names[i] = events[i].event;
-    }
-    return db_tx_query(req, tx, &published, DB_PARAMS(db_uuids(order_ids, count), db_texts(names, count)), NULL);
 }
