@@ -70,7 +70,6 @@ void seat_close(struct seat *seat);
 /* Runs fn in a fiber on every seat's loop and waits for all; false when timeout_ms passed first. Main thread. */
 bool seats_run(struct app *app, void (*fn)(struct seat *seat), int timeout_ms);
 
-
 /* boot.c: in a fiber on the first loop: migrations, dependencies, work; then watches the dependencies. */
 void boot(void *app);
 void boot_stop(struct seat *first);
