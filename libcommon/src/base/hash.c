@@ -31,21 +31,25 @@ char *hash_hex(const void *data, size_t bytes, char *out)
     return out;
 }
 
+int hash_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
 bool hash_unhex(const char *text, size_t bytes, void *out)
 {
     uint8_t *next = out;
-    for (size_t i = 0; i < bytes; i++) {
-        unsigned value = 0;
-        for (size_t j = 0; j < 2; j++) {
-            char c = text[2 * i + j];
-            if (c >= '0' && c <= '9')
-                value = value << 4 | (unsigned)(c - '0');
-            else if (c >= 'a' && c <= 'f')
-                value = value << 4 | (unsigned)(c - 'a' + 10);
-            else
-                return false;
-        }
-        next[i] = (uint8_t)value;
+    for (size_t i = 0; i < 2 * bytes; i++) {
+        int value = text[i] >= 'A' && text[i] <= 'F' ? -1 : hash_digit(text[i]);
+        if (value < 0)
+            return false;
+        next[i / 2] = (uint8_t)(i % 2 ? next[i / 2] | value : value << 4);
     }
     return true;
 }

@@ -8,17 +8,6 @@
 #include "common/hash.h"
 #include "common/mem.h"
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 static bool dash_before(unsigned byte)
 {
     return byte == 4 || byte == 6 || byte == 8 || byte == 10;
@@ -32,8 +21,8 @@ bool uuid_parse(const char *text, struct uuid *out)
     for (unsigned i = 0; i < sizeof id.bytes; i++) {
         if (dash_before(i) && *text++ != '-')
             return false;
-        int high = hex_value(text[0]);
-        int low = high < 0 ? -1 : hex_value(text[1]);
+        int high = hash_digit(text[0]);
+        int low = high < 0 ? -1 : hash_digit(text[1]);
         if (low < 0)
             return false;
         id.bytes[i] = (uint8_t)(high << 4 | low);

@@ -5,25 +5,15 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/hash.h"
 #include "common/utf8.h"
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
 
 /* The byte that "%XX" at text stands for; 0, which may not be encoded either, when it is none. */
 static char escaped_byte(const char *text, size_t length)
 {
     if (length < 3)
         return 0;
-    int high = hex_digit(text[1]), low = hex_digit(text[2]);
+    int high = hash_digit(text[1]), low = hash_digit(text[2]);
     return (char)(high < 0 || low < 0 ? 0 : high << 4 | low);
 }
 
