@@ -16,26 +16,33 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/random.h"
 #include "support/support.h"
 
 enum { START_TRIES = 600, TRY_MS = 25 };
 
-static void give_up(const char *what)
+static _Noreturn void give_up(const char *what)
 {
     fprintf(stderr, "test support: %s: %s\n", what, strerror(errno));
     exit(1);
 }
 
+/* From below the range that the kernel deals out to clients: between now and a server's bind, or while a server is
+ * being restarted, no client's own end may land there. */
 int test_free_port(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, length) < 0 ||
-        getsockname(fd, (struct sockaddr *)&address, &length) < 0)
-        give_up("no free port");
-    close(fd);
-    return ntohs(address.sin_port);
+    enum { FIRST = 10000, COUNT = 20000, TRIES = 100 };
+    for (int i = 0; i < TRIES; i++) {
+        int port = FIRST + (int)(random_unit() * COUNT);
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        address.sin_port = htons((uint16_t)port);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        bool is_free = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
+        close(fd);
+        if (is_free)
+            return port;
+    }
+    give_up("no free port");
 }
 
 /* PostgreSQL refuses to run as root. */
