@@ -242,16 +242,22 @@ static void wait_for_lock_waiter(void)
         poll(NULL, 0, 2);
 }
 
+static struct lock stop_with_an_order_in_flight(pthread_t *thread, struct answer *answer)
+{
+    shop_add_product(&shop, "60000000-0000-4000-8000-000000000001", 10);
+    struct lock lock = lock_product();
+    assert_int_equal(pthread_create(thread, NULL, slow_order, answer), 0);
+    wait_for_lock_waiter();
+    kill(shop.services[SHOP_GATEWAY].pid, SIGTERM);
+    return lock;
+}
+
 static void test_a_stopping_gateway_finishes_the_request_in_flight(void **state)
 {
     (void)state;
     pthread_t thread;
     struct answer answer;
-    shop_add_product(&shop, "60000000-0000-4000-8000-000000000001", 10);
-    struct lock lock = lock_product();
-    assert_int_equal(pthread_create(&thread, NULL, slow_order, &answer), 0);
-    wait_for_lock_waiter();
-    kill(shop.services[SHOP_GATEWAY].pid, SIGTERM);
+    struct lock lock = stop_with_an_order_in_flight(&thread, &answer);
     char *log;
     for (; log = shop_log(&shop, SHOP_GATEWAY), !strstr(log, "\"stopping\""); free(log))
         poll(NULL, 0, 2);
@@ -270,11 +276,7 @@ static void test_a_second_signal_ends_at_once(void **state)
     (void)state;
     pthread_t thread;
     struct answer answer;
-    shop_add_product(&shop, "60000000-0000-4000-8000-000000000001", 10);
-    struct lock lock = lock_product();
-    assert_int_equal(pthread_create(&thread, NULL, slow_order, &answer), 0);
-    wait_for_lock_waiter();
-    kill(shop.services[SHOP_GATEWAY].pid, SIGTERM);
+    struct lock lock = stop_with_an_order_in_flight(&thread, &answer);
     /* The second signal counts once the first was taken. */
     int status = 0;
     while (waitpid(shop.services[SHOP_GATEWAY].pid, &status, WNOHANG) == 0) {

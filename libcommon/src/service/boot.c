@@ -111,8 +111,6 @@ static enum err answer_once(struct app *app, struct request *req)
 
 /* --- the fiber */
 
-static void start_work_here(struct loop_task *task);
-
 struct start_task {
     struct loop_task task;
     struct seat *seat;
