@@ -36,18 +36,18 @@ CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-
 CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -fPIE
 CFLAGS_coverage := -O0 -g --coverage -fprofile-update=atomic -fPIE
 CFLAGS := -std=gnu11 $(CFLAGS_$(MODE)) $(WARNINGS)
-CPPFLAGS := -D_GNU_SOURCE -DBODEGA_VERSION='"$(VERSION)"' -Ilibcommon/include -Itests -Ilibcommon/src -isystem $(GEN) -isystem $(PARTS)/include
+CPPFLAGS := -D_GNU_SOURCE -DBODEGA_VERSION='"$(VERSION)"' -Ilibcommon/include -Itests -Imigrations -Ilibcommon/src -isystem $(GEN) -isystem $(PARTS)/include
 CFLAGS_GEN := $(filter-out -W%,$(CFLAGS))
 
 # libpq, libcurl and libmicrohttpd are our own static builds in every mode; the rest is Debian's,
 # static in the release, shared elsewhere (the sanitizers tell their code from ours by that).
-PACKAGED := grpc libprotobuf-c hiredis libcyaml yaml-0.1 jansson libcrypto
-LIBS_PARTS := $(PARTS)/lib/libpq.a $(PARTS)/lib/libpgcommon.a $(PARTS)/lib/libpgport.a $(PARTS)/lib/libmicrohttpd.a
+PACKAGED := grpc libprotobuf-c hiredis libcyaml yaml-0.1 jansson libssl libcrypto zlib
+LIBS_PARTS := $(PARTS)/lib/libcurl.a $(PARTS)/lib/libpq.a $(PARTS)/lib/libpgcommon.a $(PARTS)/lib/libpgport.a $(PARTS)/lib/libmicrohttpd.a
 # glibc warns about name look-ups in static programs; those that we use work without shared libraries (ARCHITECTURE.md).
 LINK_static := -static-pie -Wl,--no-warnings -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodlopen -Wl,--gc-sections -Wl,-O1
 LIBS_static = $(LIBS_PARTS) -Wl,--start-group $(shell pkg-config --static --libs $(PACKAGED)) -lboost_context -lstdc++ -lm -Wl,--end-group
 LINK_shared := -pie -Wl,--as-needed
-LIBS_shared = $(LIBS_PARTS) $(shell pkg-config --libs $(PACKAGED)) -lssl -l:libboost_context.a -lm -lpthread
+LIBS_shared = $(LIBS_PARTS) $(shell pkg-config --libs $(PACKAGED)) -l:libboost_context.a -lm -lpthread
 LINKAGE := $(if $(filter release,$(MODE)),static,shared)
 LDFLAGS := $(CFLAGS_$(MODE)) $(LINK_$(LINKAGE))
 LIBS = $(LIBS_$(LINKAGE))
@@ -55,10 +55,11 @@ LIBS = $(LIBS_$(LINKAGE))
 PROTOS := $(wildcard proto/*.proto)
 PROTO_C := $(PROTOS:proto/%.proto=$(GEN)/%.pb-c.c)
 PROTO_H := $(PROTO_C:.c=.h)
-LIB_SRC := $(foreach d,$(LIB_DIRS),$(wildcard libcommon/src/$(d)/*.c))
-LIB_OBJ := $(LIB_SRC:%.c=$(OUT)/obj/%.o) $(OUT)/obj/gen/health.pb-c.o
+LIB_SRC := $(foreach d,$(LIB_DIRS),$(wildcard libcommon/src/$(d)/*.c libcommon/src/$(d)/*/*.c))
+LIB_PROTO_C := $(filter $(GEN)/health.pb-c.c $(GEN)/otlp_%,$(PROTO_C))
+LIB_OBJ := $(LIB_SRC:%.c=$(OUT)/obj/%.o) $(LIB_PROTO_C:$(GEN)/%.c=$(OUT)/obj/gen/%.o)
 LIB := $(OUT)/lib/libcommon.a
-GEN_OBJ := $(patsubst $(GEN)/%.c,$(OUT)/obj/gen/%.o,$(filter-out $(GEN)/health.pb-c.c,$(PROTO_C))) $(OUT)/obj/gen/migrations.o
+GEN_OBJ := $(patsubst $(GEN)/%.c,$(OUT)/obj/gen/%.o,$(filter-out $(LIB_PROTO_C),$(PROTO_C))) $(OUT)/obj/gen/migrations.o
 BINS := $(SERVICES:%=$(OUT)/bin/%)
 
 all: $(BINS) ## build the four services (MODE=release, debug, asan, tsan)
@@ -119,7 +120,7 @@ TEST_BINS := $(TEST_SRC:%.c=$(OUT)/%)
 TEST_HELP := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/*.c))
 TEST_SCRIPTS := $(wildcard tests/local/test_*)
 TESTS := $(TEST_BINS) $(TEST_SCRIPTS)
-LIBS_TEST = $(LIBS_PARTS) $(PARTS)/lib/libcurl.a $(LIBS_shared) -lcmocka -lz
+LIBS_TEST = $(LIBS_shared) -lcmocka
 
 # A service's rules are tested with its own headers; their names are the service's, so each test links one service's.
 rules_of = $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard services/$(1)/rules.c))
@@ -185,8 +186,8 @@ check-layers: ## includes look one way: base, config and loop, otel, db stream r
 	@tests/check-layers
 
 check-headers: | $(READY) $(PROTO_H) ## each public header compiles alone
-	@for header in libcommon/include/common/*.h; do \
-		echo "#include \"common/$${header##*/}\"" | $(CC) $(CPPFLAGS) $(filter-out -O%,$(CFLAGS)) -Wno-unused-macros -x c -fsyntax-only - \
+	@for header in $$(cd libcommon/include && echo common/*.h common/*/*.h); do \
+		echo "#include \"$$header\"" | $(CC) $(CPPFLAGS) $(filter-out -O%,$(CFLAGS)) -Wno-unused-macros -x c -fsyntax-only - \
 			|| exit 1; done
 
 help: ## what can be made

@@ -395,10 +395,10 @@ static void test_a_log_line_is_one_json_object(void **state)
     struct trace_context trace = trace_new();
     capture();
     log_init("test", LOG_INFO);
-    const struct trace_context *before = log_context(&trace);
+    const struct trace_context *before = trace_attach(&trace);
     log_event(LOG_INFO, "hello \"you\"\n\x01", log_text("text", "\xff ok \xc3\xa9"), log_int("int", -5),
               log_real("real", 0.5), log_bool("bool", true), log_text("none", NULL), log_real("nan", 0.0 / 0.0));
-    log_context(before);
+    trace_attach(before);
     log_event(LOG_DEBUG, "not seen");
     json_t *line = parse_line(captured());
     release();

@@ -4,7 +4,7 @@
  * sleep, at 32 KiB, or at once from level error up; other threads write at once. A line is
  * cut at 8 KiB. Values are escaped; invalid UTF-8 becomes U+FFFD. When stderr would block
  * for good the line is lost, never the request. trace_id and span_id are added while a
- * trace context is current. */
+ * trace context is current (trace_current()). */
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H
 
@@ -46,8 +46,13 @@ bool log_enabled(enum log_level level);
 /* "debug", "info", "warn", "error", "off"; false for anything else. */
 bool log_level_parse(const char *text, enum log_level *out);
 void log_write(enum log_level level, const char *message, const struct log_field *fields, unsigned count);
-/* The context whose ids this thread's lines carry, until changed; NULL for none. Returns the one before. */
-const struct trace_context *log_context(const struct trace_context *trace);
+/* Any thread, at any time; what log_init() said counts no more. */
+void log_level_set(enum log_level least);
+enum log_level log_level_get(void);
+/* Where else each line goes, as it is written (the telemetry's log bridge): any thread, must not wait or log itself.
+ * NULL for nowhere. */
+typedef void log_sink(enum log_level level, const char *message, const struct log_field *fields, unsigned count);
+void log_sink_set(log_sink *sink);
 /* Collect this thread's lines until log_flush(). */
 void log_buffered(bool on);
 void log_flush(void);

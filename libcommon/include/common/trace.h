@@ -12,12 +12,16 @@
 
 enum { TRACE_PARENT_BYTES = 56 }; /* of the text form, with the NUL */
 
+struct otel_span;
+
 struct trace_context {
     uint8_t trace_id[16];
     uint8_t span_id[8];
-    uint8_t flags;       /* 1 = sampled, 2 = random trace id */
-    const char *state;   /* tracestate, or NULL */
-    const char *baggage; /* or NULL */
+    uint8_t flags;          /* 1 = sampled, 2 = random trace id */
+    const char *state;      /* tracestate, or NULL */
+    const char *baggage;    /* or NULL */
+    bool remote;            /* came from another process */
+    struct otel_span *span; /* the live span of this context (common/otel/trace.h), or NULL */
 };
 
 /* Where a context is read from or written to: request headers, gRPC metadata, message fields. */
@@ -39,5 +43,10 @@ bool trace_parse(const char *text, struct trace_context *out);
 /* Reads traceparent, tracestate and baggage; copies of at most 512 and 8192 bytes go into arena. False: no context. */
 bool trace_extract(const struct carrier *carrier, struct arena *arena, struct trace_context *out);
 void trace_inject(const struct trace_context *trace, const struct carrier *carrier);
+
+/* The context that this fiber, or outside of fibers this thread, works in: log lines, spans and exemplars join it. NULL
+ * for none. It is pointed to, not copied: its owner attaches the one before again ahead of its end. */
+const struct trace_context *trace_current(void);
+const struct trace_context *trace_attach(const struct trace_context *trace); /* returns the one before */
 
 #endif

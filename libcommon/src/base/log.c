@@ -20,8 +20,8 @@ static const char *const level_names[] = {"debug", "info", "warn", "error", "off
 
 static const char *service_name;
 static atomic_int least_level = LOG_INFO;
+static _Atomic(log_sink *) sink;
 
-static _Thread_local const struct trace_context *current_trace;
 static _Thread_local struct {
     bool on;
     size_t used;
@@ -213,7 +213,22 @@ static void emit(const struct line *line, bool now)
 void log_init(const char *service, enum log_level least)
 {
     service_name = service;
+    log_level_set(least);
+}
+
+void log_level_set(enum log_level least)
+{
     atomic_store_explicit(&least_level, (int)least, memory_order_relaxed);
+}
+
+enum log_level log_level_get(void)
+{
+    return (enum log_level)atomic_load_explicit(&least_level, memory_order_relaxed);
+}
+
+void log_sink_set(log_sink *to)
+{
+    atomic_store_explicit(&sink, to, memory_order_release);
 }
 
 bool log_enabled(enum log_level level)
@@ -246,18 +261,15 @@ void log_write(enum log_level level, const char *message, const struct log_field
     if (service_name)
         put_field(&line, &log_text("service", service_name));
     put_field(&line, &log_text("message", message));
-    if (current_trace && trace_valid(current_trace))
-        put_trace(&line, current_trace);
+    const struct trace_context *trace = trace_current();
+    if (trace && trace_valid(trace))
+        put_trace(&line, trace);
     for (unsigned i = 0; i < count; i++)
         put_field(&line, &fields[i]);
     memcpy(line.bytes + line.used, "}\n", 2);
     line.used += 2;
     emit(&line, level >= LOG_ERROR);
-}
-
-const struct trace_context *log_context(const struct trace_context *trace)
-{
-    const struct trace_context *before = current_trace;
-    current_trace = trace;
-    return before;
+    log_sink *also = atomic_load_explicit(&sink, memory_order_acquire);
+    if (also)
+        also(level, message, fields, count);
 }

@@ -34,6 +34,8 @@ struct trace_context trace_child(const struct trace_context *parent)
 {
     struct trace_context trace = *parent;
     new_id(trace.span_id, sizeof trace.span_id);
+    trace.remote = false;
+    trace.span = NULL;
     return trace;
 }
 
@@ -88,6 +90,7 @@ bool trace_extract(const struct carrier *carrier, struct arena *arena, struct tr
         return false;
     out->state = bounded_copy(carrier, "tracestate", arena, STATE_BYTES_MAX);
     out->baggage = bounded_copy(carrier, "baggage", arena, BAGGAGE_BYTES_MAX);
+    out->remote = true;
     return true;
 }
 
@@ -101,4 +104,18 @@ void trace_inject(const struct trace_context *trace, const struct carrier *carri
         carrier->set(carrier, "tracestate", trace->state);
     if (trace->baggage)
         carrier->set(carrier, "baggage", trace->baggage);
+}
+
+static _Thread_local const struct trace_context *current;
+
+const struct trace_context *trace_current(void)
+{
+    return current;
+}
+
+const struct trace_context *trace_attach(const struct trace_context *trace)
+{
+    const struct trace_context *before = current;
+    current = trace;
+    return before;
 }

@@ -37,7 +37,7 @@ struct fiber {
     void (*fn)(void *arg);
     void *arg;
     char *stack; /* lowest usable address; the fiber itself lies at the top */
-    const struct trace_context *log_trace;
+    const struct trace_context *trace;
     void *tsan;
 };
 
@@ -47,7 +47,7 @@ static void switch_to_fiber(struct fiber *fiber)
 {
     struct fiber_pool *pool = &fiber->loop->fibers;
     pool->current = fiber;
-    const struct trace_context *outer = log_context(fiber->log_trace);
+    const struct trace_context *outer = trace_attach(fiber->trace);
 #ifdef HAVE_ASAN
     void *fake_stack;
     __sanitizer_start_switch_fiber(&fake_stack, fiber->stack, STACK_BYTES);
@@ -61,7 +61,7 @@ static void switch_to_fiber(struct fiber *fiber)
     __sanitizer_finish_switch_fiber(fake_stack, NULL, NULL);
 #endif
     fiber->context = back.context;
-    fiber->log_trace = log_context(outer);
+    fiber->trace = trace_attach(outer);
     pool->current = NULL;
 }
 
@@ -196,7 +196,7 @@ void fiber_start(struct loop *loop, void (*fn)(void *arg), void *arg)
     struct fiber *fiber = fiber_new(loop);
     fiber->fn = fn;
     fiber->arg = arg;
-    fiber->log_trace = NULL;
+    fiber->trace = NULL;
     if (loop->fibers.current || loop_current() != loop)
         list_append(&loop->fibers.ready, &fiber->list);
     else

@@ -33,7 +33,7 @@ enum err call_begin(struct request *req, struct call *call)
     call->outer = req->trace;
     if (joins_trace(call->kind))
         join_trace(req, call);
-    log_context(&req->trace);
+    trace_attach(&req->trace);
     for (unsigned i = 0; i < registered_count; i++) {
         if (!registered[i]->begin)
             continue;

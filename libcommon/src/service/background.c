@@ -37,12 +37,12 @@ static enum err run_round(struct running *running, struct arena *arena, bool *ou
     struct request req;
     request_init(&req, arena, running->worker);
     req.deadline_ns = clock_now_ns() + running->task->deadline_ms * NS_PER_MS;
-    const struct trace_context *outer = log_context(&req.trace);
+    const struct trace_context *outer = trace_attach(&req.trace);
     running->wanted = false;
     *out_more = false;
     enum err err = running->task->run(&req, out_more);
     note_outcome(running, err, &req);
-    log_context(outer);
+    trace_attach(outer);
     arena_reset(arena);
     return err;
 }

@@ -258,7 +258,7 @@ static void consumer_run(void *arg)
         struct request req;
         request_init(&req, &arena, consumer->worker);
         enum err err = play_round(consumer, &req);
-        log_context(NULL); /* it was the request's, which ends here */
+        trace_attach(NULL); /* it was the request's, which ends here */
         arena_reset(&arena);
         if (!err)
             consumer->failures = 0;

@@ -1,0 +1,86 @@
+/* Tracing: tracers and spans.
+ *
+ * A span lives in its owner's memory, from otel_span_start() to otel_span_end(), on one thread at a time. A span that
+ * is sampled records into memory of the SDK's own; one that is not is only its context. What is set is copied, within
+ * the span limits; beyond them it is dropped and counted in the span. After the end, and on NULL, every call is
+ * without effect. No call fails, blocks or, once warm, allocates.
+ * The current context (common/trace.h: trace_current, trace_attach) is the fiber's or the thread's own; its `span` is
+ * the live span, if there is one. Starting a span does not make it current: otel_span_enter() does.
+ * Before otel_start() and after otel_stop() spans are not recorded and carry their parent's context.
+ * Source: OpenTelemetry specification, trace/api. */
+#ifndef COMMON_OTEL_TRACE_H
+#define COMMON_OTEL_TRACE_H
+
+#include "common/otel/value.h"
+#include "common/trace.h"
+
+struct otel_tracer;
+struct span_record;
+
+/* The tracer of an instrumentation scope; equal arguments give the same one, which lives as long as the process.
+ * Any thread. Version and schema URL may be NULL. At most 1,000 scopes; beyond that the last one stands for all. */
+struct otel_tracer *otel_tracer(const char *name, const char *version, const char *schema_url);
+/* Would a span be worth starting at all? False when no processor would see it. */
+bool otel_tracer_enabled(const struct otel_tracer *tracer);
+
+enum otel_span_kind { /* OTLP's numbers */
+                      OTEL_SPAN_INTERNAL = 1,
+                      OTEL_SPAN_SERVER,
+                      OTEL_SPAN_CLIENT,
+                      OTEL_SPAN_PRODUCER,
+                      OTEL_SPAN_CONSUMER,
+};
+
+enum otel_status { OTEL_STATUS_UNSET, OTEL_STATUS_OK, OTEL_STATUS_ERROR }; /* OTLP's numbers */
+
+struct otel_link {
+    const struct trace_context *context; /* an invalid one counts when it has a tracestate or attributes */
+    const struct otel_attribute *attributes;
+    unsigned attribute_count;
+};
+
+struct otel_span_options {
+    enum otel_span_kind kind;                /* 0: internal */
+    const struct trace_context *parent;      /* NULL: the current one; &otel_no_parent: none, a new trace */
+    const struct otel_attribute *attributes; /* samplers see these */
+    unsigned attribute_count;
+    const struct otel_link *links;
+    unsigned link_count;
+    int64_t start_wall_ns; /* 0: now */
+};
+
+extern const struct trace_context otel_no_parent;
+
+struct otel_span {
+    struct trace_context context; /* read-only: this span's, flags with the sampling decision; context.span is itself */
+    struct span_record *record;   /* private: NULL when not recording */
+    const struct trace_context *outer; /* private: current before otel_span_enter() */
+    bool entered;                      /* private */
+};
+
+/* options may be NULL. The context's tracestate and baggage are the parent's own memory, or the SDK's until the end. */
+void otel_span_start(struct otel_span *span, struct otel_tracer *tracer, const char *name,
+                     const struct otel_span_options *options);
+/* Makes the span's context current until its end (same fiber or thread). */
+void otel_span_enter(struct otel_span *span);
+/* The span of the current context, or NULL. */
+struct otel_span *otel_span_current(void);
+bool otel_span_recording(const struct otel_span *span);
+
+/* The last value of a key counts. */
+void otel_span_set(struct otel_span *span, struct otel_attribute attribute);
+void otel_span_set_all(struct otel_span *span, const struct otel_attribute *attributes, unsigned count);
+void otel_span_event(struct otel_span *span, const char *name, const struct otel_attribute *attributes, unsigned count);
+void otel_span_event_at(struct otel_span *span, const char *name, int64_t wall_ns,
+                        const struct otel_attribute *attributes, unsigned count);
+void otel_span_link(struct otel_span *span, const struct trace_context *context,
+                    const struct otel_attribute *attributes, unsigned count);
+/* OK is final; the description counts for an error only. */
+void otel_span_status(struct otel_span *span, enum otel_status status, const char *description);
+void otel_span_rename(struct otel_span *span, const char *name);
+/* An `exception` event; message and stacktrace may be NULL. Does not set the status. */
+void otel_span_exception(struct otel_span *span, const char *type, const char *message, const char *stacktrace);
+void otel_span_end(struct otel_span *span);
+void otel_span_end_at(struct otel_span *span, int64_t wall_ns); /* 0: now */
+
+#endif

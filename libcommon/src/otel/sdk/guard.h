@@ -1,0 +1,39 @@
+/* The read side of what a hot reload swaps.
+ *
+ * Callers of the API read the current pipeline between guard_enter() and guard_exit(): two plain stores each, no lock,
+ * no shared cache line. After swapping a pointer the reloading thread calls guard_wait(): when it returns nobody
+ * uses the old object any more. Enter and exit nest; between them a thread must not wait. */
+#ifndef OTEL_SDK_GUARD_H
+#define OTEL_SDK_GUARD_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct guard_thread {
+    _Atomic(uint32_t) depth;
+    unsigned slot; /* a small number of this thread, from 0: threads that end give theirs back */
+    struct guard_thread *next;
+};
+
+extern __thread struct guard_thread *guard_self;
+struct guard_thread *guard_join(void); /* private: first use by a thread */
+
+static inline struct guard_thread *guard_enter(void)
+{
+    struct guard_thread *self = guard_self ? guard_self : guard_join();
+    atomic_store_explicit(&self->depth, atomic_load_explicit(&self->depth, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst); /* guard_wait() makes it a full one on every thread (membarrier) */
+    return self;
+}
+
+static inline void guard_exit(struct guard_thread *self)
+{
+    atomic_store_explicit(&self->depth, atomic_load_explicit(&self->depth, memory_order_relaxed) - 1,
+                          memory_order_release);
+}
+
+/* Waits until every thread has left what it was in. Any thread outside of a guard. */
+void guard_wait(void);
+
+#endif
