@@ -1,4 +1,4 @@
-/* The seam: one place where logging, telemetry and authentication see every call.
+/* The seam: one place where telemetry, logging and authentication see every call.
  *
  * http, rpc, db and stream announce each call with call_begin() and call_end() around it.
  * Registered middleware sees them in order of registration, and their ends in reverse.
@@ -28,12 +28,17 @@ struct call {
     const char *method;            /* HTTP method; the statement's summary; NULL elsewhere */
     const char *text;              /* HTTP path; the statement's text; NULL elsewhere */
     const char *peer;              /* the other side as address:port or target, where known */
+    const char *place;             /* the database's name; the consumer group; NULL elsewhere */
+    const char *message_id;        /* at the end: of the message sent, or at the begin: of the one processed */
+    const struct trace_context *links; /* contexts of the messages received, NULL elsewhere; invalid ones among them */
+    unsigned link_count;
     const struct carrier *carrier; /* to extract from (server, process) or inject into (client, send); or NULL */
     unsigned items;                /* rows or messages, where that says something */
     int status;                    /* at the end: HTTP status or gRPC code */
     const char *code;              /* at the end: SQLSTATE of a statement that failed; NULL elsewhere */
     int64_t begin_ns;              /* monotonic */
     struct trace_context outer;    /* private: restored by call_end */
+    void *span;                    /* private to the tracing */
     void *state[MIDDLEWARE_MAX];   /* one for each middleware, NULL at first */
 };
 
@@ -46,8 +51,20 @@ struct middleware {
 
 void middleware_use(const struct middleware *middleware);
 
-/* Sets begin_ns, joins or starts the trace (server and process kinds read the carrier; the others
- * write to it), then asks each middleware. After an error call_end() is still owed. */
+/* Who makes the calls' spans; at most one. Without it a call joins or starts a trace and records nothing. begin sets
+ * req->trace to the context of a new span: server and process kinds read the carrier, the others write to it. end runs
+ * after every middleware. */
+struct tracing {
+    void (*begin)(struct request *req, struct call *call);
+    void (*end)(struct request *req, struct call *call, enum err err);
+};
+
+void middleware_trace_by(const struct tracing *tracing);
+
+/* Does the kind take its context from the other side? */
+bool call_joins_trace(enum call_kind kind);
+
+/* Sets begin_ns, joins or starts the trace, then asks each middleware. After an error call_end() is still owed. */
 enum err call_begin(struct request *req, struct call *call);
 void call_end(struct request *req, struct call *call, enum err err);
 

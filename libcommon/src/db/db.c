@@ -94,7 +94,8 @@ enum err db_call_begin(struct request *req, const struct db *db, const struct db
                           .name = statement->name,
                           .method = statement->summary,
                           .text = statement->sql,
-                          .peer = db->peer};
+                          .peer = db->peer,
+                          .place = db->name};
     return call_begin(req, call);
 }
 
@@ -167,6 +168,7 @@ struct db *db_open(struct loop *loop, const struct db_settings *settings)
     db->settings = settings;
     db->options = options;
     db->peer = peer_name(db);
+    db->name = db_option(db, "dbname");
     db->refs = 1;
     list_init(&db->queue);
     list_init(&db->begins);

@@ -117,6 +117,7 @@ struct db {
     const struct db_settings *settings;
     PQconninfoOption *options;
     char *peer;
+    const char *name; /* the database's, as the url says it; NULL when it does not */
     bool closed;
     bool outage; /* told in the log */
     unsigned refs;

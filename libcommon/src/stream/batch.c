@@ -52,20 +52,34 @@ void batch_remove(struct batch *batch, unsigned i)
     memmove(&batch->items[i], &batch->items[i + 1], (batch->count - i) * sizeof *batch->items);
 }
 
-void batch_received(const struct batch *batch, struct request *req, const char *key, const char *peer)
+void batch_received(const struct batch *batch, struct request *req, const struct source *source)
 {
-    struct call call = {.kind = CALL_STREAM_RECEIVE, .name = key, .peer = peer, .items = batch->count};
+    struct trace_context *links = arena_array(req->arena, struct trace_context, batch->count);
+    for (unsigned i = 0; i < batch->count; i++)
+        links[i] = batch->messages[i].trace;
+    struct call call = {.kind = CALL_STREAM_RECEIVE,
+                        .name = source->key,
+                        .place = source->group,
+                        .peer = source->peer,
+                        .items = batch->count,
+                        .links = links,
+                        .link_count = batch->count};
     call_begin(req, &call);
     call_end(req, &call, ERR_OK);
 }
 
-void batch_begin(struct batch *batch, struct request *req, const char *key, const char *peer)
+void batch_begin(struct batch *batch, struct request *req, const struct source *source)
 {
     struct trace_context own = req->trace;
     for (unsigned i = 0; i < batch->count; i++) {
         struct batch_item *item = &batch->items[i];
-        item->call = (struct call){
-            .kind = CALL_STREAM_PROCESS, .name = key, .peer = peer, .carrier = &item->carrier, .items = 1};
+        item->call = (struct call){.kind = CALL_STREAM_PROCESS,
+                                   .name = source->key,
+                                   .place = source->group,
+                                   .peer = source->peer,
+                                   .carrier = &item->carrier,
+                                   .message_id = batch->messages[i].id,
+                                   .items = 1};
         call_begin(req, &item->call);
         item->trace = req->trace;
         req->trace = own;

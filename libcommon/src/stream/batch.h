@@ -28,10 +28,14 @@ void batch_read(struct batch *batch, struct arena *arena, const struct reply *en
 /* Takes message i out, keeping the order. */
 void batch_remove(struct batch *batch, unsigned i);
 
+struct source { /* where it came from, as telemetry calls it */
+    const char *key, *group, *peer;
+};
+
 /* Announces the read that brought the batch. */
-void batch_received(const struct batch *batch, struct request *req, const char *key, const char *peer);
+void batch_received(const struct batch *batch, struct request *req, const struct source *source);
 /* Announce the processing of each message. Between the two a message that is alone lends the request its trace. */
-void batch_begin(struct batch *batch, struct request *req, const char *key, const char *peer);
+void batch_begin(struct batch *batch, struct request *req, const struct source *source);
 void batch_end(struct batch *batch, struct request *req, enum err err);
 
 #endif

@@ -70,7 +70,11 @@ static enum err acknowledge(struct stream_consumer *consumer, struct request *re
     words[0] = "XACK";
     words[1] = s->key;
     words[2] = s->group;
-    struct call call = {.kind = CALL_STREAM_SETTLE, .name = s->key, .peer = consumer->stream->url.peer, .items = done};
+    struct call call = {.kind = CALL_STREAM_SETTLE,
+                        .name = s->key,
+                        .place = s->group,
+                        .peer = consumer->stream->url.peer,
+                        .items = done};
     const struct reply *reply;
     call_begin(req, &call);
     enum err err = consumer_ask(consumer, req, (int)done + 3, words, &reply);
@@ -90,11 +94,16 @@ static void log_refusal(const struct stream_consumer *consumer, const struct req
               log_text("error", err_name((int)err)), log_text("detail", req->failure.detail));
 }
 
+static struct source source_of(const struct stream_consumer *consumer)
+{
+    return (struct source){consumer->settings.key, consumer->settings.group, consumer->stream->url.peer};
+}
+
 static enum err handle(struct stream_consumer *consumer, struct request *req, struct batch *batch)
 {
-    const char *key = consumer->settings.key, *peer = consumer->stream->url.peer;
+    const struct source source = source_of(consumer);
     int64_t late_ns = clock_now_ns() + consumer->settings.claim_idle_ms * NS_PER_MS;
-    batch_begin(batch, req, key, peer);
+    batch_begin(batch, req, &source);
     enum err handled = consumer->handler(req, batch->messages, batch->count);
     batch_end(batch, req, handled);
     if (handled)
@@ -114,7 +123,8 @@ static enum err deliver(struct stream_consumer *consumer, struct request *req, s
     if (batch->count == 0)
         return ERR_OK;
     consumer->stream->stats.received += batch->count;
-    batch_received(batch, req, consumer->settings.key, consumer->stream->url.peer);
+    const struct source source = source_of(consumer);
+    batch_received(batch, req, &source);
     consumer->busy = true;
     enum err err = handle(consumer, req, batch);
     consumer->busy = false;

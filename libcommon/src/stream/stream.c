@@ -157,6 +157,7 @@ static enum err take_id(struct request *req, struct stream_entry *entry, const s
 
 static void settle(struct request *req, struct stream *stream, struct sending *sending, struct stream_entry *entry)
 {
+    sending->call.message_id = entry->err ? NULL : entry->id;
     announce_end(req, sending, entry->err);
     if (entry->err)
         stream->stats.errors++;

@@ -1,0 +1,88 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "otel/instrument/instrument.h"
+
+static const double seconds[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10};
+
+static bool has_route(const struct call *call)
+{
+    return call->name[0] == '/';
+}
+
+static void name(const struct call *call, char *out, size_t bytes)
+{
+    const char *method = strcmp(call->method, "_OTHER") == 0 ? "HTTP" : call->method;
+    if (has_route(call))
+        snprintf(out, bytes, "%s %s", method, call->name);
+    else
+        snprintf(out, bytes, "%s", method);
+}
+
+static void begin(const struct call *call, struct otel_span *span)
+{
+    char host[256];
+    const char *authority = call->carrier ? call->carrier->get(call->carrier, "host") : NULL;
+    const char *agent = call->carrier ? call->carrier->get(call->carrier, "user-agent") : NULL;
+    otel_span_set(span, otel_text(ATTR_HTTP_METHOD, call->method));
+    otel_span_set(span, otel_text(ATTR_URL_SCHEME, "http"));
+    if (call->text)
+        otel_span_set(span, otel_text(ATTR_URL_PATH, call->text));
+    if (has_route(call))
+        otel_span_set(span, otel_text(ATTR_HTTP_ROUTE, call->name));
+    if (authority) {
+        int port = split_address(authority, host, sizeof host);
+        otel_span_set(span, otel_text(ATTR_SERVER_ADDRESS, host));
+        if (port)
+            otel_span_set(span, otel_int(ATTR_SERVER_PORT, port));
+    }
+    if (agent)
+        otel_span_set(span, otel_text(ATTR_USER_AGENT, agent));
+    if (call->peer) {
+        int port = split_address(call->peer, host, sizeof host);
+        otel_span_set(span, otel_text(ATTR_CLIENT_ADDRESS, host));
+        otel_span_set(span, otel_text(ATTR_PEER_ADDRESS, host));
+        if (port)
+            otel_span_set(span, otel_int(ATTR_PEER_PORT, port));
+    }
+}
+
+static void end(const struct call *call, enum err err, struct otel_span *span)
+{
+    (void)err;
+    otel_span_set(span, otel_int(ATTR_HTTP_STATUS, call->status));
+}
+
+/* The server's own fault only. */
+static const char *error(const struct call *call, enum err err)
+{
+    static const char *const names[] = {"500", "501", "502", "503", "504"};
+    (void)err;
+    if (call->status < 500)
+        return NULL;
+    return call->status <= 504 ? names[call->status - 500] : "5xx";
+}
+
+static unsigned attributes(const struct call *call, const char *error_type, struct otel_attribute *out)
+{
+    unsigned count = 0;
+    out[count++] = otel_text(ATTR_HTTP_METHOD, call->method);
+    out[count++] = otel_text(ATTR_URL_SCHEME, "http");
+    out[count++] = otel_int(ATTR_HTTP_STATUS, call->status);
+    if (has_route(call))
+        out[count++] = otel_text(ATTR_HTTP_ROUTE, call->name);
+    if (error_type)
+        out[count++] = otel_text(ATTR_ERROR_TYPE, error_type);
+    return count;
+}
+
+const struct call_convention http_server_convention = {
+    .kind = OTEL_SPAN_SERVER,
+    .name = name,
+    .begin = begin,
+    .end = end,
+    .error = error,
+    .attributes = attributes,
+    .duration = {"http.server.request.duration", "Duration of HTTP server requests.", seconds,
+                 sizeof seconds / sizeof seconds[0]},
+};

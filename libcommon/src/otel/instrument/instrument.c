@@ -1,0 +1,134 @@
+#include "otel/instrument/instrument.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/arena.h"
+#include "common/otel/instrument.h"
+
+enum { NAME_BYTES = 128 };
+
+static struct otel_tracer *tracer;
+
+const struct call_convention *convention_of(const struct call *call)
+{
+    static const struct call_convention *const conventions[] = {
+        [CALL_HTTP_SERVER] = &http_server_convention, [CALL_RPC_SERVER] = &rpc_server_convention,
+        [CALL_RPC_CLIENT] = &rpc_client_convention,   [CALL_DB] = &db_convention,
+        [CALL_STREAM_SEND] = &send_convention,        [CALL_STREAM_RECEIVE] = &receive_convention,
+        [CALL_STREAM_PROCESS] = &process_convention,  [CALL_STREAM_SETTLE] = &settle_convention,
+    };
+    return conventions[call->kind];
+}
+
+int split_address(const char *text, char *buffer, size_t bytes)
+{
+    const char *slash = strrchr(text, '/');
+    const char *host = slash ? slash + 1 : text;
+    const char *colon = strrchr(host, ':');
+    size_t length = colon ? (size_t)(colon - host) : strlen(host);
+    if (length >= 2 && host[0] == '[' && host[length - 1] == ']') {
+        host++;
+        length -= 2;
+    }
+    snprintf(buffer, bytes, "%.*s", (int)length, host);
+    return colon ? atoi(colon + 1) : 0;
+}
+
+/* Links as the API takes them; invalid contexts (messages that carried none) are left out. */
+static unsigned take_links(struct request *req, const struct call *call, struct otel_link **out)
+{
+    unsigned count = 0;
+    *out = arena_array(req->arena, struct otel_link, call->link_count);
+    for (unsigned i = 0; i < call->link_count; i++)
+        if (trace_valid(&call->links[i]))
+            (*out)[count++].context = &call->links[i];
+    return count;
+}
+
+/* A message that is processed is the child of the context it carried, and linked to it: whoever starts from the
+ * batch finds it, whoever starts from the order too. */
+static void start_span(struct request *req, struct call *call, struct otel_span *span, struct trace_context *parent)
+{
+    const struct call_convention *convention = convention_of(call);
+    struct otel_link *links = NULL, creation = {.context = parent};
+    char name[NAME_BYTES];
+    struct otel_span_options options = {.kind = convention->kind, .parent = parent};
+    if (call->link_count) {
+        options.link_count = take_links(req, call, &links);
+        options.links = links;
+    } else if (call->kind == CALL_STREAM_PROCESS && trace_valid(parent)) {
+        options.link_count = 1;
+        options.links = &creation;
+    }
+    convention->name(call, name, sizeof name);
+    otel_span_start(span, tracer, name, &options);
+}
+
+static void begin(struct request *req, struct call *call)
+{
+    struct call_telemetry *telemetry = arena_new(req->arena, struct call_telemetry);
+    struct trace_context parent = req->trace;
+    if (call_joins_trace(call->kind)) {
+        parent = (struct trace_context){0};
+        if (call->carrier)
+            otel_extract(call->carrier, req->arena, &parent);
+    }
+    call->span = telemetry;
+    start_span(req, call, &telemetry->span, &parent);
+    req->trace = telemetry->span.context;
+    if (!trace_valid(&req->trace)) /* without an SDK an answer still names a trace */
+        req->trace = trace_new();
+    if (otel_span_recording(&telemetry->span))
+        convention_of(call)->begin(call, &telemetry->span);
+    if (call->kind == CALL_HTTP_SERVER)
+        otel_bound_add(telemetry->active = series_active(call), 1);
+    if (call->carrier && !call_joins_trace(call->kind))
+        otel_inject(&req->trace, call->carrier);
+}
+
+static void finish_span(const struct request *req, const struct call *call, enum err err, const char *error,
+                        struct otel_span *span)
+{
+    if (otel_span_recording(span)) {
+        convention_of(call)->end(call, err, span);
+        if (error) {
+            otel_span_set(span, otel_text(ATTR_ERROR_TYPE, error));
+            otel_span_status(span, OTEL_STATUS_ERROR, req->failure.err == err ? req->failure.detail : NULL);
+        }
+    }
+}
+
+static void measure(const struct call *call, const char *error)
+{
+    const struct call_series *series = series_find(call, error);
+    double seconds = (double)(clock_now_ns() - call->begin_ns) / 1e9;
+    if (series->duration)
+        otel_bound_record(series->duration, seconds);
+    if (series->messages)
+        otel_bound_add(series->messages, call->items);
+    if (series->requests) {
+        otel_bound_add(series->requests, 1);
+        otel_bound_record(series->request_duration, seconds);
+    }
+}
+
+static void end(struct request *req, struct call *call, enum err err)
+{
+    struct call_telemetry *telemetry = call->span;
+    const char *error = convention_of(call)->error(call, err);
+    if (telemetry->active)
+        otel_bound_add(telemetry->active, -1);
+    measure(call, error); /* while the span is current: for exemplars */
+    finish_span(req, call, err, error, &telemetry->span);
+    otel_span_end(&telemetry->span);
+}
+
+static const struct tracing tracing = {.begin = begin, .end = end};
+
+void otel_instrument_calls(void)
+{
+    tracer = otel_tracer("bodega.libcommon", BODEGA_VERSION, SEMCONV_SCHEMA_URL);
+    middleware_trace_by(&tracing);
+}

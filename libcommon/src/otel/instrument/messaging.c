@@ -1,0 +1,85 @@
+#include <stdio.h>
+
+#include "otel/instrument/instrument.h"
+
+static const double seconds[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10};
+
+static const char *operation(const struct call *call)
+{
+    switch (call->kind) {
+    case CALL_STREAM_SEND:
+        return "send";
+    case CALL_STREAM_RECEIVE:
+        return "receive";
+    case CALL_STREAM_PROCESS:
+        return "process";
+    default:
+        return "settle";
+    }
+}
+
+static void name(const struct call *call, char *out, size_t bytes)
+{
+    snprintf(out, bytes, "%s %s", operation(call), call->name);
+}
+
+static void begin(const struct call *call, struct otel_span *span)
+{
+    char host[256];
+    otel_span_set(span, otel_text(ATTR_MSG_SYSTEM, "redis"));
+    otel_span_set(span, otel_text(ATTR_MSG_OPERATION, operation(call)));
+    otel_span_set(span, otel_text(ATTR_MSG_TYPE, operation(call)));
+    otel_span_set(span, otel_text(ATTR_MSG_DESTINATION, call->name));
+    if (call->place)
+        otel_span_set(span, otel_text(ATTR_MSG_GROUP, call->place));
+    if (call->kind == CALL_STREAM_RECEIVE || call->kind == CALL_STREAM_SETTLE)
+        otel_span_set(span, otel_int(ATTR_MSG_COUNT, call->items));
+    if (!call->peer)
+        return;
+    int port = split_address(call->peer, host, sizeof host);
+    otel_span_set(span, otel_text(ATTR_SERVER_ADDRESS, host));
+    if (port)
+        otel_span_set(span, otel_int(ATTR_SERVER_PORT, port));
+}
+
+static void end(const struct call *call, enum err err, struct otel_span *span)
+{
+    (void)err;
+    if (call->message_id)
+        otel_span_set(span, otel_text(ATTR_MSG_ID, call->message_id));
+}
+
+static const char *error(const struct call *call, enum err err)
+{
+    (void)call;
+    return err ? err_name((int)err) : NULL;
+}
+
+static unsigned attributes(const struct call *call, const char *error_type, struct otel_attribute *out)
+{
+    unsigned count = 0;
+    out[count++] = otel_text(ATTR_MSG_SYSTEM, "redis");
+    out[count++] = otel_text(ATTR_MSG_OPERATION, operation(call));
+    out[count++] = otel_text(ATTR_MSG_TYPE, operation(call));
+    out[count++] = otel_text(ATTR_MSG_DESTINATION, call->name);
+    if (call->place)
+        out[count++] = otel_text(ATTR_MSG_GROUP, call->place);
+    if (error_type)
+        out[count++] = otel_text(ATTR_ERROR_TYPE, error_type);
+    return count;
+}
+
+#define MESSAGING(span_kind, duration_name, duration_description)                                                      \
+    {                                                                                                                  \
+        .kind = (span_kind), .name = name, .begin = begin, .end = end, .error = error, .attributes = attributes,       \
+        .duration = {(duration_name), (duration_description), seconds, sizeof seconds / sizeof seconds[0]},            \
+    }
+
+static const char operation_duration[] = "messaging.client.operation.duration";
+static const char operation_about[] = "Duration of messaging operations of a client.";
+
+const struct call_convention send_convention = MESSAGING(OTEL_SPAN_PRODUCER, operation_duration, operation_about);
+const struct call_convention receive_convention = MESSAGING(OTEL_SPAN_CLIENT, operation_duration, operation_about);
+const struct call_convention settle_convention = MESSAGING(OTEL_SPAN_CLIENT, operation_duration, operation_about);
+const struct call_convention process_convention =
+    MESSAGING(OTEL_SPAN_CONSUMER, "messaging.process.duration", "Duration of processing of messages.");

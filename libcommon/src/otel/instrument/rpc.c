@@ -1,0 +1,85 @@
+#include <stdio.h>
+
+#include "otel/instrument/instrument.h"
+
+static const double seconds[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10};
+
+static void name(const struct call *call, char *out, size_t bytes)
+{
+    snprintf(out, bytes, "%s", call->name);
+}
+
+static void begin(const struct call *call, struct otel_span *span)
+{
+    char host[256];
+    otel_span_set(span, otel_text(ATTR_RPC_SYSTEM, "grpc"));
+    otel_span_set(span, otel_text(ATTR_RPC_METHOD, call->name));
+    if (!call->peer)
+        return;
+    int port = split_address(call->peer, host, sizeof host);
+    otel_span_set(span, otel_text(ATTR_SERVER_ADDRESS, host));
+    if (port)
+        otel_span_set(span, otel_int(ATTR_SERVER_PORT, port));
+}
+
+static void end(const struct call *call, enum err err, struct otel_span *span)
+{
+    (void)call;
+    otel_span_set(span, otel_text(ATTR_RPC_STATUS, err_name((int)err)));
+}
+
+static const char *client_error(const struct call *call, enum err err)
+{
+    (void)call;
+    return err ? err_name((int)err) : NULL;
+}
+
+/* What is the caller's doing is no error of the server. */
+static const char *server_error(const struct call *call, enum err err)
+{
+    (void)call;
+    switch (err) {
+    case ERR_UNKNOWN:
+    case ERR_DEADLINE_EXCEEDED:
+    case ERR_UNIMPLEMENTED:
+    case ERR_INTERNAL:
+    case ERR_UNAVAILABLE:
+    case ERR_DATA_LOSS:
+        return err_name((int)err);
+    default:
+        return NULL;
+    }
+}
+
+static unsigned attributes(const struct call *call, const char *error_type, struct otel_attribute *out)
+{
+    unsigned count = 0;
+    out[count++] = otel_text(ATTR_RPC_SYSTEM, "grpc");
+    out[count++] = otel_text(ATTR_RPC_METHOD, call->name);
+    out[count++] = otel_text(ATTR_RPC_STATUS, err_name(call->status));
+    if (error_type)
+        out[count++] = otel_text(ATTR_ERROR_TYPE, error_type);
+    return count;
+}
+
+const struct call_convention rpc_server_convention = {
+    .kind = OTEL_SPAN_SERVER,
+    .name = name,
+    .begin = begin,
+    .end = end,
+    .error = server_error,
+    .attributes = attributes,
+    .duration = {"rpc.server.call.duration", "Duration of incoming calls.", seconds,
+                 sizeof seconds / sizeof seconds[0]},
+};
+
+const struct call_convention rpc_client_convention = {
+    .kind = OTEL_SPAN_CLIENT,
+    .name = name,
+    .begin = begin,
+    .end = end,
+    .error = client_error,
+    .attributes = attributes,
+    .duration = {"rpc.client.call.duration", "Duration of outgoing calls.", seconds,
+                 sizeof seconds / sizeof seconds[0]},
+};
