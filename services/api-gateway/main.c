@@ -25,6 +25,7 @@ int main(int argc, char **argv)
     static const struct service service = {
         .name = "api-gateway",
         .about = "The shop's HTTP API.",
+        .version = BODEGA_VERSION,
         .http_listen = "0.0.0.0:8080",
         .routes = routes,
         .route_count = array_count(routes),

@@ -1,3 +1,4 @@
+#include "common/service.h"
 #include "inventory.h"
 #include "inventory.pb-c.h"
 
@@ -38,6 +39,7 @@ enum err deduct_inventory(struct request *req, const void *message, void *answer
         err = check_quantity(req, in->quantity);
     if (!err)
         err = reservation_take(req, &wanted, &held);
+    service_count("bodega.stock.deductions", err ? err_name(err) : held ? "held" : "insufficient");
     if (err)
         return err;
     out->success = held;

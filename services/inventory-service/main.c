@@ -2,6 +2,7 @@
 #include "common/service.h"
 #include "inventory.h"
 #include "inventory.pb-c.h"
+#include "migrations.h"
 
 static const struct rpc_method methods[] = {
     {RPC_PROCEDURE("inventory.Inventory/CheckInventory", inventory__check_inventory_request,
@@ -25,13 +26,16 @@ static const struct service_consumer consumers[] = {
 
 int main(int argc, char **argv)
 {
-    static const struct service service = {
+    const struct service service = {
         .name = "inventory-service",
         .about = "Keeps the stock and what orders have taken from it.",
+        .version = BODEGA_VERSION,
         .rpc_listen = "0.0.0.0:50053",
         .methods = methods,
         .method_count = array_count(methods),
         .database = true,
+        .migrations = migrations,
+        .migration_count = migrations_count,
         .streams = true,
         .consumers = consumers,
         .consumer_count = array_count(consumers),

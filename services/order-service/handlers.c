@@ -1,4 +1,4 @@
-#include "common/background.h"
+#include "common/service.h"
 #include "order.h"
 #include "order.pb-c.h"
 
@@ -59,22 +59,31 @@ static enum err place_order(struct request *req, const struct draft *draft, stru
     return err;
 }
 
-enum err create_order(struct request *req, const void *message, void *answer)
+static enum err take_order(struct request *req, const struct draft *draft, struct order *out)
 {
-    const Order__CreateOrderRequest *in = message;
-    struct draft draft;
     struct order_start start;
-    enum err err = draft_check(req, in->user_id, in->product_id, in->quantity, in->idempotency_key, &draft);
-    if (!err)
-        err = order_start(req, &draft, &start);
+    enum err err = order_start(req, draft, &start);
     if (err)
         return err;
     if (!start.user_exists)
         return fail(req, ERR_INVALID_ARGUMENT, "user_id: no such user");
-    err = start.order_exists ? order_replay(req, &draft, &start.order) : place_order(req, &draft, &start.order);
+    *out = start.order;
+    return start.order_exists ? order_replay(req, draft, out) : place_order(req, draft, out);
+}
+
+enum err create_order(struct request *req, const void *message, void *answer)
+{
+    const Order__CreateOrderRequest *in = message;
+    struct draft draft;
+    struct order order;
+    enum err err = draft_check(req, in->user_id, in->product_id, in->quantity, in->idempotency_key, &draft);
+    if (!err)
+        err = take_order(req, &draft, &order);
+    service_count("bodega.orders.requested", err_name(err));
     if (err)
         return err;
-    answer_order(req, &start.order, answer);
+    request_attribute(req, "bodega.order.id", uuid_print(req->arena, order.id));
+    answer_order(req, &order, answer);
     return ERR_OK;
 }
 

@@ -1,5 +1,6 @@
 #include "common/mem.h"
 #include "common/service.h"
+#include "migrations.h"
 #include "order.h"
 #include "order.pb-c.h"
 
@@ -20,15 +21,18 @@ static const struct background_task tasks[] = {
 
 int main(int argc, char **argv)
 {
-    static const struct service service = {
+    const struct service service = {
         .name = "order-service",
         .about = "Takes orders and tells the streams about them.",
+        .version = BODEGA_VERSION,
         .rpc_listen = "0.0.0.0:50052",
         .methods = methods,
         .method_count = array_count(methods),
         .peers = peers,
         .peer_count = array_count(peers),
         .database = true,
+        .migrations = migrations,
+        .migration_count = migrations_count,
         .streams = true,
         .tasks = tasks,
         .task_count = array_count(tasks),

@@ -1,3 +1,4 @@
+#include "common/service.h"
 #include "user.h"
 #include "user.pb-c.h"
 
@@ -16,6 +17,7 @@ enum err create_user(struct request *req, const void *message, void *answer)
     enum err err = user_check(req, in->email, in->name);
     if (!err)
         err = user_insert(req, in->email, in->name, &user);
+    service_count("bodega.users.requested", err_name(err));
     if (err)
         return err;
     answer_user(req, &user, answer);

@@ -1,5 +1,6 @@
 #include "common/mem.h"
 #include "common/service.h"
+#include "migrations.h"
 #include "user.h"
 #include "user.pb-c.h"
 
@@ -10,13 +11,16 @@ static const struct rpc_method methods[] = {
 
 int main(int argc, char **argv)
 {
-    static const struct service service = {
+    const struct service service = {
         .name = "user-service",
         .about = "Keeps the shop's users.",
+        .version = BODEGA_VERSION,
         .rpc_listen = "0.0.0.0:50051",
         .methods = methods,
         .method_count = array_count(methods),
         .database = true,
+        .migrations = migrations,
+        .migration_count = migrations_count,
     };
     return service_main(&service, argc, argv);
 }

@@ -173,36 +173,118 @@ static void test_a_changed_migration_stops_the_start(void **state)
     expect_run("user-service", (const char *[]){"--migrate-only", NULL}, (const char *[]){url, NULL}, 0, "up to date");
 }
 
-/* The output of a service that waits for its database, until it says so. */
-static pid_t start_waiting(int *out_fd)
+/* Reads on until the words have been said. */
+static void await_words(int fd, const char *words)
 {
-    int ends[2];
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    pid_t pid = spawn(
-        "user-service", NULL,
-        (const char *[]){"DATABASE_URL=postgres://postgres@127.0.0.1:1/x", "RPC_LISTEN=127.0.0.1:0", NULL}, ends[1]);
-    close(ends[1]);
     char text[8192] = "";
     size_t used = 0;
-    while (!strstr(text, "\"waiting\"")) {
-        ssize_t n = read(ends[0], text + used, sizeof text - 1 - used);
+    while (!strstr(text, words)) {
+        ssize_t n = read(fd, text + used, sizeof text - 1 - used);
+        if (n <= 0)
+            fprintf(stderr, "expected \"%s\", got: %s\n", words, text);
         assert_true(n > 0);
         text[used += (size_t)n] = '\0';
     }
+}
+
+static pid_t start_until(const char *name, const char *const *environment, const char *words, int *out_fd)
+{
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    pid_t pid = spawn(name, NULL, environment, ends[1]);
+    close(ends[1]);
+    await_words(ends[0], words);
     *out_fd = ends[0];
     return pid;
 }
 
-static void test_a_service_waits_for_its_database_and_can_be_stopped_meanwhile(void **state)
+static void stop_cleanly(pid_t pid, int fd)
 {
-    (void)state;
-    int fd, status;
-    pid_t pid = start_waiting(&fd);
+    int status;
     kill(pid, SIGTERM);
     waitpid(pid, &status, 0);
     close(fd);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void test_a_service_waits_for_its_database_and_can_be_stopped_meanwhile(void **state)
+{
+    (void)state;
+    int fd;
+    pid_t pid =
+        start_until("user-service",
+                    (const char *[]){"DATABASE_URL=postgres://postgres@127.0.0.1:1/x", "RPC_LISTEN=127.0.0.1:0", NULL},
+                    "\"waiting\"", &fd);
+    stop_cleanly(pid, fd);
+}
+
+/* A connection whose own end is the port: as a client's may be that began before the service did. */
+static int connect_from(int port)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, to = from;
+    from.sin_port = htons((uint16_t)port);
+    to.sin_port = htons((uint16_t)shop.redis.port);
+    assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof from), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    return fd;
+}
+
+/* At once, without the minute in which a closed connection's port is kept. */
+static void reset(int fd)
+{
+    const struct linger none = {.l_onoff = 1};
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none), 0);
+    close(fd);
+}
+
+struct settings_lines {
+    char database[300], listen[64], peers[3][64];
+    const char *environment[6];
+};
+
+/* Of one more process of a service of the shop, that listens on another port. */
+static void settings_on_port(struct settings_lines *lines, const char *listen, int port)
+{
+    static const char *const peers[] = {"USER_SERVICE_ADDR", "INVENTORY_SERVICE_ADDR", "ORDER_SERVICE_ADDR"};
+    snprintf(lines->database, sizeof lines->database, "DATABASE_URL=%s", shop.postgres.url);
+    snprintf(lines->listen, sizeof lines->listen, "%s=127.0.0.1:%d", listen, port);
+    lines->environment[0] = lines->database;
+    lines->environment[1] = lines->listen;
+    for (int i = 0; i < 3; i++) {
+        snprintf(lines->peers[i], sizeof lines->peers[i], "%s=127.0.0.1:%d", peers[i], shop.services[i].port);
+        lines->environment[2 + i] = lines->peers[i];
+    }
+    lines->environment[5] = NULL;
+}
+
+static void wait_for_connections_port(const char *name, const char *listen, bool stopped_meanwhile)
+{
+    int port = test_free_port(), connection = connect_from(port), fd;
+    struct settings_lines lines;
+    settings_on_port(&lines, listen, port);
+    pid_t pid = start_until(name, lines.environment, listen, &fd); /* the line names the setting */
+    if (!stopped_meanwhile) {
+        reset(connection);
+        await_words(fd, "\"ready\"");
+    }
+    stop_cleanly(pid, fd);
+    if (stopped_meanwhile)
+        reset(connection);
+}
+
+static void test_a_port_that_a_connection_has_for_a_moment_is_waited_for(void **state)
+{
+    (void)state;
+    wait_for_connections_port("user-service", "RPC_LISTEN", false);
+    wait_for_connections_port("api-gateway", "HTTP_LISTEN", false);
+}
+
+static void test_a_service_that_waits_for_its_port_can_be_stopped(void **state)
+{
+    (void)state;
+    wait_for_connections_port("user-service", "RPC_LISTEN", true);
 }
 
 static void *slow_order(void *arg)
@@ -346,6 +428,8 @@ int main(void)
         cmocka_unit_test(test_migrations_can_be_run_alone),
         cmocka_unit_test(test_a_changed_migration_stops_the_start),
         cmocka_unit_test(test_a_service_waits_for_its_database_and_can_be_stopped_meanwhile),
+        cmocka_unit_test(test_a_port_that_a_connection_has_for_a_moment_is_waited_for),
+        cmocka_unit_test(test_a_service_that_waits_for_its_port_can_be_stopped),
         cmocka_unit_test(test_a_stopping_gateway_finishes_the_request_in_flight),
         cmocka_unit_test(test_a_second_signal_ends_at_once),
         cmocka_unit_test(test_every_request_leaves_a_log_line),

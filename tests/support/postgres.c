@@ -1,7 +1,5 @@
 #include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <glob.h>
 #include <grp.h>
 #include <libpq-fe.h>
@@ -13,19 +11,10 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/random.h"
-#include "support/support.h"
-
-enum { START_TRIES = 600, TRY_MS = 25 };
-
-static _Noreturn void give_up(const char *what)
-{
-    fprintf(stderr, "test support: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
+#include "support/server.h"
 
 /* From below the range that the kernel deals out to clients: between now and a server's bind, or while a server is
  * being restarted, no client's own end may land there. */
@@ -42,7 +31,7 @@ int test_free_port(void)
         if (is_free)
             return port;
     }
-    give_up("no free port");
+    server_give_up("no free port");
 }
 
 /* PostgreSQL refuses to run as root. */
@@ -52,7 +41,7 @@ static const struct passwd *server_user(void)
     if (!user && geteuid() == 0)
         user = getpwnam("postgres");
     if (!user && geteuid() == 0)
-        give_up("no user postgres to run as");
+        server_give_up("no user postgres to run as");
     return user;
 }
 
@@ -62,7 +51,7 @@ static const char *programs(void)
     glob_t found;
     const char *pattern = "/usr/lib/postgresql/*/bin";
     if (glob(pattern, 0, NULL, &found) != 0)
-        give_up(pattern);
+        server_give_up(pattern);
     snprintf(path, sizeof path, "%s", found.gl_pathv[found.gl_pathc - 1]);
     globfree(&found);
     return path;
@@ -89,7 +78,7 @@ static pid_t spawn(const struct test_server *server, const char *arguments)
     snprintf(command, sizeof command, "exec %s/%s", programs(), arguments);
     pid_t parent = getpid(), pid = fork();
     if (pid < 0)
-        give_up("fork");
+        server_give_up("fork");
     if (pid > 0)
         return pid;
     become_server(user, parent, log);
@@ -113,12 +102,9 @@ static void show_log(const struct test_server *server)
 static void make_directory(struct test_server *server)
 {
     const struct passwd *user = server_user();
-    const char *base = getenv("TMPDIR");
-    snprintf(server->directory, sizeof server->directory, "%.200s/bodega-pg-XXXXXX", base && *base ? base : "/tmp");
-    if (!mkdtemp(server->directory))
-        give_up(server->directory);
+    server_make_directory(server, "pg");
     if (user && chown(server->directory, user->pw_uid, user->pw_gid) < 0)
-        give_up(server->directory);
+        server_give_up(server->directory);
 }
 
 static void make_cluster(const struct test_server *server)
@@ -127,13 +113,8 @@ static void make_cluster(const struct test_server *server)
     int status = 0;
     if (waitpid(spawn(server, command), &status, 0) < 0 || status != 0) {
         show_log(server);
-        give_up("initdb failed");
+        server_give_up("initdb failed");
     }
-}
-
-static void sleep_ms(long ms)
-{
-    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
 }
 
 /* Runs sql on database postgres; false when the server does not answer. */
@@ -149,6 +130,11 @@ static bool run(const struct test_server *server, const char *sql)
     return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
 }
 
+static bool answers(const struct test_server *server)
+{
+    return run(server, "select 1");
+}
+
 void test_postgres_start(struct test_server *server)
 {
     char command[256];
@@ -156,15 +142,10 @@ void test_postgres_start(struct test_server *server)
              "postgres -D data -p %d -h 127.0.0.1 -k '' -c fsync=off -c max_connections=50 -c shared_buffers=16MB",
              server->port);
     server->pid = spawn(server, command);
-    for (int i = 0; i < START_TRIES; i++) {
-        if (run(server, "select 1"))
-            return;
-        if (waitpid(server->pid, NULL, WNOHANG) == server->pid)
-            break;
-        sleep_ms(TRY_MS);
-    }
+    if (server_await(server, answers))
+        return;
     show_log(server);
-    give_up("postgres does not start");
+    server_give_up("postgres does not start");
 }
 
 void test_postgres_open(struct test_server *server)
@@ -175,7 +156,7 @@ void test_postgres_open(struct test_server *server)
     snprintf(server->url, sizeof server->url, "postgresql://postgres@127.0.0.1:%d/ecommerce", server->port);
     test_postgres_start(server);
     if (!run(server, "create database ecommerce"))
-        give_up("create database");
+        server_give_up("create database");
 }
 
 void test_postgres_stop(struct test_server *server)
@@ -187,16 +168,8 @@ void test_postgres_stop(struct test_server *server)
     server->pid = 0;
 }
 
-static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *walk)
-{
-    (void)status;
-    (void)type;
-    (void)walk;
-    return remove(path);
-}
-
 void test_postgres_close(struct test_server *server)
 {
     test_postgres_stop(server);
-    nftw(server->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    server_wipe(server);
 }

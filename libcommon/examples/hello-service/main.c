@@ -48,17 +48,12 @@ static const struct http_route routes[] = {
     {"GET", "/ready", get_ready},
 };
 
-/* The service kit finds a program's migrations under these names. This one has no database. */
-extern const struct db_migration migrations[];
-extern const unsigned migrations_count;
-const struct db_migration migrations[1];
-const unsigned migrations_count = 0;
-
 int main(int argc, char **argv)
 {
     static const struct service service = {
         .name = "hello-service",
         .about = "Greets whoever asks.",
+        .version = "1.0.0",
         .http_listen = "127.0.0.1:8090",
         .routes = routes,
         .route_count = array_count(routes),

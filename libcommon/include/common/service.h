@@ -3,9 +3,9 @@
  * Reads settings, opens what the table asks for, applies migrations, serves, watches health,
  * and ends well: SIGTERM or SIGINT → not serving → no new work → what runs finishes (limit
  * service.drain_timeout_ms) → exit status 0. A second signal ends at once with status 1.
- * A wrong setting or a taken address is one clear line on stderr and exit status 2.
- * Options: --config FILE, --migrate-only, --print-config, --version, --help. Settings come from --config,
- * or $BODEGA_CONFIG_FILE, or /etc/bodega/<name>.yaml when it exists, and from the environment. */
+ * A wrong setting is one clear line on stderr and exit status 2; so is a taken address, once it has been waited for 3
+ * s. Options: --config FILE, --migrate-only, --print-config, --version, --help. Settings come from --config, or
+ * $BODEGA_CONFIG_FILE, or /etc/bodega/<name>.yaml when it exists, and from the environment. */
 #ifndef COMMON_SERVICE_H
 #define COMMON_SERVICE_H
 
@@ -24,6 +24,8 @@ struct service_settings {
     int log_level; /* enum log_level */
     int loops;     /* event loops, each a thread */
     int drain_timeout_ms;
+    int flush_timeout_ms;     /* that queued telemetry gets to leave after the drain */
+    const char *admin_listen; /* /metrics, /livez, /readyz */
     int offload_threads, offload_queue_max;
     struct http_settings http;
     struct rpc_server_settings rpc;
@@ -50,6 +52,7 @@ struct service_consumer {
 struct service {
     const char *name;        /* "order-service"; also the settings file's name */
     const char *about;       /* one line for --help */
+    const char *version;     /* for --version */
     const char *http_listen; /* built-in address; NULL: no HTTP */
     const struct http_route *routes;
     unsigned route_count;
@@ -59,6 +62,8 @@ struct service {
     const struct service_peer *peers;
     unsigned peer_count;
     bool database, streams;
+    const struct db_migration *migrations; /* of the database; applied before the service is ready */
+    unsigned migration_count;
     const struct setting *settings; /* the service's own, beside the common ones */
     unsigned setting_count;
     size_t settings_bytes;               /* of its struct; 0: struct service_settings alone */
@@ -73,5 +78,11 @@ int service_main(const struct service *service, int argc, char **argv);
 /* Asks every dependency: ERR_OK, or ERR_UNAVAILABLE with a detail that names the first that does not answer.
  * Always unavailable from the first stop signal on. */
 enum err service_ready(struct request *req);
+
+/* Says more about what the request is about, on its span. value is copied. */
+void request_attribute(struct request *req, const char *key, const char *value);
+/* Counts one event of the shop: counter `name` with `outcome`. Both static texts; at most 64 pairs a process, the rest
+ * is not counted. Any thread. */
+void service_count(const char *name, const char *outcome);
 
 #endif

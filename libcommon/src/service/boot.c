@@ -11,9 +11,6 @@
 #include "common/offload.h"
 #include "service/internal.h"
 
-extern const struct db_migration migrations[];
-extern const unsigned migrations_count;
-
 enum { CHECK_MS = 1000, RETRY_FIRST_MS = 5, RETRY_MAX_MS = 500, WATCH_MS = 250 };
 
 /* --- dependencies */
@@ -82,7 +79,7 @@ static enum err retry(struct app *app, struct request *req, enum err (*step)(str
 }
 
 struct migration_run {
-    const struct service_settings *settings;
+    const struct app *app;
     enum err err;
     char message[512];
 };
@@ -90,13 +87,12 @@ struct migration_run {
 static void run_migrations(void *arg)
 {
     struct migration_run *run = arg;
-    run->err = db_migrate(run->settings->db.url, migrations, migrations_count, run->settings->db.connect_timeout_ms,
-                          run->message, sizeof run->message);
+    run->err = app_migrate(run->app, run->message, sizeof run->message);
 }
 
 static enum err migrate(struct app *app, struct request *req)
 {
-    struct migration_run run = {.settings = app->settings};
+    struct migration_run run = {.app = app};
     enum err err = offload_run(req, run_migrations, &run);
     if (err)
         return err;
@@ -110,32 +106,6 @@ static enum err answer_once(struct app *app, struct request *req)
 }
 
 /* --- the fiber */
-
-struct start_task {
-    struct loop_task task;
-    struct seat *seat;
-};
-
-static void start_work_fiber(void *arg)
-{
-    seat_start_work(arg);
-}
-
-static void start_work_here(struct loop_task *task)
-{
-    struct start_task *start = container_of(task, struct start_task, task);
-    fiber_start(start->seat->worker->loop, start_work_fiber, start->seat);
-    free(start);
-}
-
-static void start_work(struct app *app)
-{
-    for (unsigned i = 0; i < app->seat_count; i++) {
-        struct start_task *start = mem_alloc(sizeof *start);
-        *start = (struct start_task){.task.run = start_work_here, .seat = &app->seats[i]};
-        loop_post(app->seats[i].worker->loop, &start->task);
-    }
-}
 
 static void give_up(struct app *app, const struct request *req)
 {
@@ -177,7 +147,8 @@ void boot(void *arg)
     request_init(&req, &arena, app->seats[0].worker);
     enum err err = become_ready(app, &req);
     if (!err) {
-        start_work(app);
+        for (unsigned i = 0; i < app->seat_count; i++)
+            seat_run(&app->seats[i], seat_start_work, NULL);
         atomic_store(&app->ready, true);
         if (app->rpc)
             rpc_server_serving(app->rpc, true);

@@ -8,11 +8,12 @@
 
 #include "common/loop.h"
 #include "common/middleware.h"
+#include "common/otel/otel.h"
 #include "common/service.h"
 
 struct app;
 
-enum { PEERS_MAX = 4, CONSUMERS_MAX = 4 };
+enum { PEERS_MAX = 4, CONSUMERS_MAX = 4, OBSERVERS_MAX = 32 };
 
 /* counter.c: what loops have done, for the main thread to wait for. */
 struct counter {
@@ -27,6 +28,15 @@ void counter_add(struct counter *counter); /* any thread */
 /* Takes one away; false when there is none until then (monotonic). */
 bool counter_take(struct counter *counter, int64_t until_ns);
 
+/* What a loop's parts have counted, copied once a second for those who ask from elsewhere. */
+struct figures {
+    unsigned fibers;
+    struct http_stats http;
+    struct rpc_stats peers; /* the sum of all clients */
+    struct db_stats db;
+    struct stream_stats stream;
+};
+
 /* A loop, its thread, and what is open on it. */
 struct seat {
     struct app *app;
@@ -39,6 +49,9 @@ struct seat {
     struct stream_consumer_settings consumer_settings[CONSUMERS_MAX];
     char consumer_names[CONSUMERS_MAX][160], dead_keys[CONSUMERS_MAX][160];
     unsigned number;
+    struct loop_timer figures_timer;
+    pthread_mutex_t figures_lock;
+    struct figures figures;
     enum err err; /* of the last step that was run here */
 };
 
@@ -47,6 +60,12 @@ struct app {
     struct service_settings *settings;
     struct config *config;
     struct rpc_server *rpc;
+    struct http_server *admin; /* on the first seat */
+    struct http_settings admin_settings;
+    struct otel_callback *observers[OBSERVERS_MAX];
+    unsigned observer_count;
+    int held_fds[3];
+    unsigned held_count;
     struct seat *seats;
     struct worker *workers; /* one for each seat */
     unsigned seat_count;
@@ -59,20 +78,41 @@ struct app {
     struct counter step_done, drained;
 };
 
+/* service.c: brings the database up to date, as db_migrate(). */
+enum err app_migrate(const struct app *app, char *message, unsigned message_bytes);
+
 /* settings.c: the common table with the service's own behind it; the caller frees it. */
 struct setting *settings_table(const struct service *service, size_t *out_count);
+
+/* address.c: takes what the service listens on, or waits for it. ERR_UNAVAILABLE when it cannot be had (logged with
+ * the reason), ERR_CANCELLED when a signal came first. */
+enum err addresses_hold(struct app *app, int signal_fd);
+void addresses_release(struct app *app);
 
 /* seat.c: each runs in a fiber on the seat's loop. */
 void seat_open(struct seat *seat);       /* database, streams, peers, HTTP; seat->err */
 void seat_start_work(struct seat *seat); /* tasks and consumers */
 void seat_drain_http(struct seat *seat); /* posts app->drained when the last request has ended */
 void seat_close(struct seat *seat);
+/* Runs fn in a fiber on the seat's loop, and counts its end in done unless that is NULL. Any thread. */
+void seat_run(struct seat *seat, void (*fn)(struct seat *seat), struct counter *done);
 /* Runs fn in a fiber on every seat's loop and waits for all; false when timeout_ms passed first. Main thread. */
 bool seats_run(struct app *app, void (*fn)(struct seat *seat), int timeout_ms);
 
 /* boot.c: in a fiber on the first loop: migrations, dependencies, work; then watches the dependencies. */
 void boot(void *app);
 void boot_stop(struct seat *first);
+
+/* telemetry.c: the SDK, and what the kit tells about itself. */
+enum err telemetry_start(const struct service *service, char *message, size_t message_bytes);
+void telemetry_stop(int timeout_ms);
+void telemetry_watch(struct app *app); /* once the loops run; unwatch before they end */
+void telemetry_unwatch(struct app *app);
+void telemetry_watch_seat(struct seat *seat); /* on its loop, the same */
+void telemetry_leave_seat(struct seat *seat);
+
+/* admin.c: /metrics, /livez, /readyz on the first seat's loop. */
+enum err admin_open(struct seat *first);
 
 /* access_log.c */
 extern const struct middleware access_log;

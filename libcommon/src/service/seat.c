@@ -34,6 +34,9 @@ void seat_open(struct seat *seat)
         seat->err = ERR_INVALID_ARGUMENT; /* an unusable URL; its module has said why */
     else if (service->http_listen)
         seat->err = http_server_open(&seat->http, seat->worker, &settings->http, service->routes, service->route_count);
+    if (!seat->err && seat->number == 0)
+        seat->err = admin_open(seat);
+    telemetry_watch_seat(seat);
 }
 
 /* Unique in the group, and the same again after a restart where host name and process number are, as in a pod:
@@ -91,6 +94,9 @@ void seat_close(struct seat *seat)
         if (seat->consumers[i])
             stream_consumer_stop(seat->consumers[i]);
     background_stop(seat->worker->background);
+    telemetry_leave_seat(seat);
+    if (seat->number == 0)
+        http_server_close(seat->app->admin);
     http_server_close(seat->http);
     for (unsigned i = 0; i < array_count(seat->peers); i++)
         if (seat->peers[i])
@@ -107,15 +113,17 @@ struct step {
     struct loop_task task;
     struct seat *seat;
     void (*fn)(struct seat *seat);
+    struct counter *done;
 };
 
 static void step_fiber(void *arg)
 {
     struct step *step = arg;
-    struct app *app = step->seat->app;
+    struct counter *done = step->done;
     step->fn(step->seat);
     free(step);
-    counter_add(&app->step_done);
+    if (done)
+        counter_add(done);
 }
 
 static void step_begin(struct loop_task *task)
@@ -124,14 +132,19 @@ static void step_begin(struct loop_task *task)
     fiber_start(step->seat->worker->loop, step_fiber, step);
 }
 
+void seat_run(struct seat *seat, void (*fn)(struct seat *seat), struct counter *done)
+{
+    struct step *step = mem_alloc(sizeof *step);
+    *step = (struct step){.task.run = step_begin, .seat = seat, .fn = fn, .done = done};
+    loop_post(seat->worker->loop, &step->task);
+}
+
 bool seats_run(struct app *app, void (*fn)(struct seat *seat), int timeout_ms)
 {
     int64_t until_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
     /* One after the other: the first finds out whether an address is free, the others share it. */
     for (unsigned i = 0; i < app->seat_count; i++) {
-        struct step *step = mem_alloc(sizeof *step);
-        *step = (struct step){.task.run = step_begin, .seat = &app->seats[i], .fn = fn};
-        loop_post(app->seats[i].worker->loop, &step->task);
+        seat_run(&app->seats[i], fn, &app->step_done);
         if (!counter_take(&app->step_done, until_ns))
             return false;
     }

@@ -20,9 +20,6 @@
 #include "common/offload.h"
 #include "service/internal.h"
 
-extern const struct db_migration migrations[];
-extern const unsigned migrations_count;
-
 enum { EXIT_FAILED = 1, EXIT_SETTINGS = 2, STEP_TIMEOUT_MS = 10000 };
 
 struct app *the_app;
@@ -69,7 +66,7 @@ static int read_options(const struct service *service, int argc, char **argv, st
             out->print_config = true;
             break;
         case 'v':
-            printf("%s %s\n", service->name, BODEGA_VERSION);
+            printf("%s %s\n", service->name, service->version);
             return 0;
         case 'h':
             print_help(service, stdout);
@@ -109,15 +106,21 @@ static int load_settings(struct app *app, const struct options *options)
     return -1;
 }
 
+enum err app_migrate(const struct app *app, char *message, unsigned message_bytes)
+{
+    const struct db_settings *db = &app->settings->db;
+    return db_migrate(db->url, app->service->migrations, app->service->migration_count, db->connect_timeout_ms, message,
+                      message_bytes);
+}
+
 static int migrate_and_exit(struct app *app)
 {
     char message[512];
-    const struct db_settings *db = &app->settings->db;
     if (!app->service->database) {
         printf("%s: has no database\n", app->service->name);
         return 0;
     }
-    if (db_migrate(db->url, migrations, migrations_count, db->connect_timeout_ms, message, sizeof message)) {
+    if (app_migrate(app, message, sizeof message)) {
         fprintf(stderr, "%s: %s\n", app->service->name, message);
         return EXIT_FAILED;
     }
@@ -141,7 +144,8 @@ static bool start_loops(struct app *app)
     app->workers = mem_array(app->seat_count, sizeof app->workers[0]);
     for (unsigned i = 0; i < app->seat_count; i++) {
         struct seat *seat = &app->seats[i];
-        *seat = (struct seat){.app = app, .number = i, .worker = &app->workers[i]};
+        *seat = (struct seat){
+            .app = app, .number = i, .worker = &app->workers[i], .figures_lock = PTHREAD_MUTEX_INITIALIZER};
         seat->worker->loop = loop_new();
         if (!seat->worker->loop || pthread_create(&seat->thread, NULL, run_seat, seat) != 0) {
             log_event(LOG_ERROR, "cannot start a loop", log_text("reason", strerror(errno)));
@@ -171,6 +175,7 @@ static bool open_servers(struct app *app)
     if (ok && service->rpc_listen)
         ok = rpc_server_open(&app->rpc, &app->settings->rpc, service->methods, service->method_count, app->workers,
                              app->seat_count) == ERR_OK;
+    addresses_release(app); /* the servers have them now */
     return ok;
 }
 
@@ -253,8 +258,12 @@ static void close_all(struct app *app)
 
 static int run(struct app *app, int signal_fd)
 {
+    middleware_use(&access_log);
+    middleware_use(&start_gate);
+    offload_start((unsigned)app->settings->offload_threads, (unsigned)app->settings->offload_queue_max);
     if (!start_loops(app))
         return EXIT_FAILED;
+    telemetry_watch(app);
     int status = EXIT_SETTINGS;
     if (open_servers(app)) {
         seats_run(app, boot_first, STEP_TIMEOUT_MS);
@@ -267,6 +276,7 @@ static int run(struct app *app, int signal_fd)
         app->watcher_ended.done = true;
     }
     close_all(app);
+    telemetry_unwatch(app);
     offload_stop(); /* its threads post to the loops */
     stop_loops(app);
     return status;
@@ -283,12 +293,21 @@ static int run_service(struct app *app)
         log_event(LOG_ERROR, "cannot start", log_text("reason", strerror(errno)));
         return EXIT_FAILED;
     }
-    middleware_use(&access_log);
-    middleware_use(&start_gate);
-    offload_start((unsigned)app->settings->offload_threads, (unsigned)app->settings->offload_queue_max);
-    int status = run(app, signal_fd);
-    if (status == 0)
-        log_event(LOG_INFO, "stopped");
+    char message[1024];
+    int status = EXIT_SETTINGS;
+    if (telemetry_start(app->service, message, sizeof message)) {
+        fprintf(stderr, "%s: %s\n", app->service->name, message);
+    } else {
+        enum err err = addresses_hold(app, signal_fd);
+        if (!err)
+            status = run(app, signal_fd);
+        else if (err == ERR_CANCELLED)
+            status = 0;
+        addresses_release(app);
+        if (status == 0)
+            log_event(LOG_INFO, "stopped");
+        telemetry_stop(app->settings->flush_timeout_ms);
+    }
     close(signal_fd);
     close(app->wake_fd);
     return status;

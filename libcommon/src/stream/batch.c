@@ -52,7 +52,7 @@ void batch_remove(struct batch *batch, unsigned i)
     memmove(&batch->items[i], &batch->items[i + 1], (batch->count - i) * sizeof *batch->items);
 }
 
-void batch_received(const struct batch *batch, struct request *req, const struct source *source)
+void batch_received(struct batch *batch, struct request *req, const struct source *source)
 {
     struct trace_context *links = arena_array(req->arena, struct trace_context, batch->count);
     for (unsigned i = 0; i < batch->count; i++)
@@ -65,7 +65,9 @@ void batch_received(const struct batch *batch, struct request *req, const struct
                         .links = links,
                         .link_count = batch->count};
     call_begin(req, &call);
+    batch->received = req->trace;
     call_end(req, &call, ERR_OK);
+    batch->received.span = NULL;
 }
 
 void batch_begin(struct batch *batch, struct request *req, const struct source *source)

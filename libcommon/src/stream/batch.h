@@ -21,6 +21,7 @@ struct batch {
     unsigned gone_count;
     unsigned nameless; /* the same, of which Redis 6.2 does not tell the id */
     unsigned malformed;
+    struct trace_context received; /* the read, whose trace the settling joins */
 };
 
 /* entries is a list of [id, [name, value, ...]]; whatever else there is gets counted and left out. */
@@ -33,7 +34,7 @@ struct source { /* where it came from, as telemetry calls it */
 };
 
 /* Announces the read that brought the batch. */
-void batch_received(const struct batch *batch, struct request *req, const struct source *source);
+void batch_received(struct batch *batch, struct request *req, const struct source *source);
 /* Announce the processing of each message. Between the two a message that is alone lends the request its trace. */
 void batch_begin(struct batch *batch, struct request *req, const struct source *source);
 void batch_end(struct batch *batch, struct request *req, enum err err);

@@ -61,10 +61,14 @@ static enum err acknowledge(struct stream_consumer *consumer, struct request *re
 {
     const struct stream_consumer_settings *s = &consumer->settings;
     const char **words = arena_array(req->arena, const char *, batch->count + 3);
+    struct trace_context *links = arena_array(req->arena, struct trace_context, batch->count);
     unsigned done = 0;
-    for (unsigned i = 0; i < batch->count; i++)
-        if (batch->messages[i].done)
-            words[3 + done++] = batch->messages[i].id;
+    for (unsigned i = 0; i < batch->count; i++) {
+        if (!batch->messages[i].done)
+            continue;
+        links[done] = batch->messages[i].trace;
+        words[3 + done++] = batch->messages[i].id;
+    }
     if (done == 0)
         return ERR_OK;
     words[0] = "XACK";
@@ -74,12 +78,17 @@ static enum err acknowledge(struct stream_consumer *consumer, struct request *re
                         .name = s->key,
                         .place = s->group,
                         .peer = consumer->stream->url.peer,
-                        .items = done};
+                        .items = done,
+                        .links = links,
+                        .link_count = done};
+    const struct trace_context own = req->trace;
     const struct reply *reply;
+    req->trace = batch->received;
     call_begin(req, &call);
     enum err err = consumer_ask(consumer, req, (int)done + 3, words, &reply);
     call.status = (int)err;
     call_end(req, &call, err);
+    req->trace = own;
     if (!err && reply->type == REPLY_INTEGER && reply->integer > 0)
         consumer->stream->stats.settled += (uint64_t)reply->integer;
     return err;

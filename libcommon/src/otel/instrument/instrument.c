@@ -70,6 +70,8 @@ static void begin(struct request *req, struct call *call)
 {
     struct call_telemetry *telemetry = arena_new(req->arena, struct call_telemetry);
     struct trace_context parent = req->trace;
+    if (call->kind == CALL_STREAM_RECEIVE)
+        parent = otel_no_parent; /* it has as many origins as messages, which it links to */
     if (call_joins_trace(call->kind)) {
         parent = (struct trace_context){0};
         if (call->carrier)
