@@ -60,9 +60,10 @@ LIB_PROTO_C := $(filter $(GEN)/health.pb-c.c $(GEN)/otlp_%,$(PROTO_C))
 LIB_OBJ := $(LIB_SRC:%.c=$(OUT)/obj/%.o) $(LIB_PROTO_C:$(GEN)/%.c=$(OUT)/obj/gen/%.o)
 LIB := $(OUT)/lib/libcommon.a
 GEN_OBJ := $(patsubst $(GEN)/%.c,$(OUT)/obj/gen/%.o,$(filter-out $(LIB_PROTO_C),$(PROTO_C))) $(OUT)/obj/gen/migrations.o
-BINS := $(SERVICES:%=$(OUT)/bin/%)
+COLLECTOR := $(OUT)/bin/otlp-collector
+BINS := $(SERVICES:%=$(OUT)/bin/%) $(COLLECTOR)
 
-all: $(BINS) ## build the four services (MODE=release, debug, asan, tsan)
+all: $(BINS) ## build the four services and the local OTLP collector (MODE=release, debug, asan, tsan)
 
 # --- what the compiler needs ---------------------------------------------------------------
 
@@ -113,6 +114,11 @@ $(OUT)/bin/$(1): $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard services/$(1)/*.c)) $(
 endef
 $(foreach s,$(SERVICES),$(eval $(call service_rules,$(s))))
 
+$(COLLECTOR): $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/collector/*.c)) $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) $(if $(filter release,$(MODE)),-s) -o $@ $(filter %.o %.a,$^) $(LIBS) -lz
+
 # --- tests -----------------------------------------------------------------------------------
 
 TEST_SRC := $(wildcard tests/unit/test_*.c) $(wildcard tests/integration/test_*.c) $(wildcard tests/contract/test_*.c)
@@ -162,10 +168,29 @@ bench: ## requests/s, latency, CPU and memory of the release (SECONDS_EACH=10 CO
 	@$(MAKE) --no-print-directory MODE=release all
 	@BIN_DIR=$(BUILD)/release/bin tests/bench/run $(BUILD)
 
+# --- installing libcommon --------------------------------------------------------------------
+
+# For C programs outside of this tree: the OpenTelemetry SDK alone, and everything. libcommon/docs/getting-started.md.
+PREFIX ?= /usr/local
+OTEL_DIRS := base config loop otel
+OTEL_PACKAGES := grpc libcyaml yaml-0.1 libssl libcrypto zlib
+LIB_OTEL := $(OUT)/lib/libcommon-otel.a
+
+$(LIB_OTEL): $(foreach d,$(OTEL_DIRS),$(filter $(OUT)/obj/libcommon/src/$(d)/%,$(LIB_OBJ)))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+install-libcommon: $(LIB) $(LIB_OTEL) ## libcommon for C programs elsewhere: libraries, headers, pkg-config, CMake (PREFIX=/usr/local DESTDIR=)
+	@DESTDIR='$(DESTDIR)' VERSION='$(VERSION)' REQUIRES='$(PACKAGED)' REQUIRES_OTEL='$(OTEL_PACKAGES)' \
+		libcommon/packaging/install $(OUT)/lib $(PARTS) '$(PREFIX)'
+
+.PHONY: install-libcommon
+
 # --- checks ----------------------------------------------------------------------------------
 
 OURS := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
-SCRIPTS := $(shell git ls-files deploy/local libcommon/third-party tests .ci 2>/dev/null | xargs grep -lE '^\#!.*(bash|sh)$$' 2>/dev/null)
+SCRIPTS := $(shell git ls-files deploy/local libcommon/packaging libcommon/third-party tests .ci 2>/dev/null | xargs grep -lE '^\#!.*(bash|sh)$$' 2>/dev/null)
 
 fmt: | build/.packages ## format every source file
 	clang-format -i $(OURS)

@@ -1,4 +1,4 @@
-# What is particular to each part of the shop: how PostgreSQL, Redis and the services are started and asked, their
+# What is particular to each part of the shop: how PostgreSQL, Redis, the collector and the services are started and asked, their
 # settings files, and the demo data. Sourced by shop.
 # shellcheck shell=bash disable=SC2154 # run, config, pids and the ports are the shop's
 
@@ -96,6 +96,17 @@ start_redis() {
         --appendonly yes --appendfsync everysec --save '' --daemonize no --logfile ''
 }
 
+# --- the collector --------------------------------------------------------------------------
+
+start_collector() {
+    spawn collector "$bin/otlp-collector" --grpc "$(address collector)" --http "127.0.0.1:$OTLP_HTTP_PORT" \
+        --page "127.0.0.1:$TRACES_PORT"
+}
+
+collector_answers() {
+    curl -q -s --noproxy '*' --max-time 3 -o /dev/null -f "http://127.0.0.1:$TRACES_PORT/"
+}
+
 # --- who answers ----------------------------------------------------------------------------
 
 listens() {
@@ -116,6 +127,7 @@ http_status() {
 answers() {
     case $1 in
     postgres) find_postgres && env -i "$postgres_bin/pg_isready" -q -U postgres -h 127.0.0.1 -p "$POSTGRES_PORT" ;;
+    collector) collector_answers ;;
     redis) [[ $(redis-cli -h 127.0.0.1 -p "$REDIS_PORT" ping 2>/dev/null) == PONG ]] ;;
     api-gateway) [[ $(http_status /health) == 200 ]] ;;
     *) [[ $(rpc_health "$1") ]] ;;
@@ -125,7 +137,7 @@ answers() {
 # And it can do its work.
 ready() {
     case $1 in
-    postgres | redis) answers "$1" ;;
+    postgres | redis | collector) answers "$1" ;;
     api-gateway) [[ $(http_status /ready) == 200 ]] ;;
     *) [[ $(rpc_health "$1") == 00000000020801 ]] ;; # a message of 2 bytes: status (1) = SERVING (1)
     esac
@@ -138,7 +150,51 @@ listen_env() {
     address "$1"
 }
 
+otel_yaml() {
+    cat <<END
+# Telemetry of the four services in the local run: OpenTelemetry's declarative configuration. Yours to edit: a change takes
+# effect within two seconds, without a restart; a file that cannot be used changes nothing and is told in the log.
+# All keys: libcommon/docs/otel-settings.md
+file_format: "1.0"
+log_level: info
+propagator:
+  composite:
+    - tracecontext:
+    - baggage:
+tracer_provider:
+  sampler:
+    parent_based:
+      root:
+        trace_id_ratio_based:
+          ratio: 1.0
+  processors:
+    - batch:
+        schedule_delay: 1000
+        exporter:
+          otlp_grpc:
+            endpoint: http://$(address collector)
+meter_provider:
+  readers:
+    - periodic:
+        interval: 5000
+        exporter:
+          otlp_grpc:
+            endpoint: http://$(address collector)
+logger_provider:
+  processors:
+    - batch:
+        schedule_delay: 1000
+        exporter:
+          otlp_grpc:
+            endpoint: http://$(address collector)
+END
+}
+
 settings_yaml() {
+    if [[ $1 == otel ]]; then
+        otel_yaml
+        return
+    fi
     cat <<END
 # Settings of $1 in the local run, read when it starts. Yours to edit: once changed, this file is
 # never written again (delete it to have it anew). Addresses and URLs are the exception: they come from
@@ -212,7 +268,7 @@ write_config() {
 
 drop_written_config() {
     local service
-    for service in "${services[@]}"; do
+    for service in "${services[@]}" otel; do
         [[ ! -e $config/$service.yaml ]] || ! is_as_written "$service" || rm -f "$config/$service.yaml"
     done
 }

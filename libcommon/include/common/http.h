@@ -24,6 +24,7 @@ struct http_route {
     const char *method; /* "GET"; HEAD and OPTIONS come by themselves */
     const char *path;   /* "/api/users/:id": a segment with a colon is a parameter */
     http_handler *handler;
+    const char *content_type; /* of the body that it takes; NULL: application/json */
 };
 
 struct http_settings {
@@ -36,6 +37,7 @@ struct http_settings {
     int receive_timeout_ms;   /* to send a whole request, and to read the answer */
     int keepalive_timeout_ms; /* idle between requests; the next request line has to come within it */
     int deadline_ms;          /* of a request */
+    bool unseen;              /* its requests pass no middleware: for probes and scrapes */
 };
 
 /* ERR_UNAVAILABLE when the address cannot be bound (logged with the reason). The table and settings are kept. */
@@ -54,6 +56,8 @@ const char *http_param(const struct request *req,
                        const char *name); /* path parameter, percent-decoded; never NULL for a name in the route */
 const char *http_query(const struct request *req, const char *name);  /* decoded, or NULL */
 const char *http_header(const struct request *req, const char *name); /* any case, or NULL */
+/* One header after the other, as they came; false beyond the last. */
+bool http_header_at(const struct request *req, unsigned index, const char **out_name, const char **out_value);
 /* A path parameter that must be a UUID: ERR_INVALID_ARGUMENT recorded otherwise. */
 enum err http_param_uuid(struct request *req, const char *name, struct uuid *out);
 

@@ -75,6 +75,7 @@ struct response {
     } * headers;
 };
 
+/* An empty value leaves out a header that the server would add by itself (Retry-After). */
 void response_header(struct request *req, struct response *res, const char *name, const char *value);
 
 /* Begins a background request on a worker: an arena of its own, no deadline, a new trace. */

@@ -158,7 +158,8 @@ static void add_headers(const struct exchange *exchange, struct MHD_Response *re
         add_header(response, "Content-Type", res->content_type);
     add_header(response, "traceresponse", exchange->trace_text);
     for (const struct response_header *h = res->headers; h; h = h->next)
-        add_header(response, h->name, h->value);
+        if (*h->value)
+            add_header(response, h->name, h->value);
     if (exchange->last || exchange->server->draining)
         add_header(response, "Connection", "close");
 }

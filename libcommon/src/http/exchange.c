@@ -111,6 +111,20 @@ void exchange_refuse(struct exchange *exchange, int status, enum err err, const 
 
 /* --- serving */
 
+static enum err seen_begin(struct exchange *exchange, struct call *call)
+{
+    if (!exchange->server->settings->unseen)
+        return call_begin(&exchange->req, call);
+    exchange->req.trace = trace_new();
+    return ERR_OK;
+}
+
+static void seen_end(struct exchange *exchange, struct call *call, enum err err)
+{
+    if (!exchange->server->settings->unseen)
+        call_end(&exchange->req, call, err);
+}
+
 static void announce(struct exchange *exchange, struct call *call)
 {
     *call = (struct call){
@@ -127,7 +141,7 @@ static enum err run_handler(struct exchange *exchange, struct call *call)
 {
     struct request *req = &exchange->req;
     const struct refusal *refusal = &exchange->refusal;
-    enum err err = call_begin(req, call);
+    enum err err = seen_begin(exchange, call);
     if (refusal->status)
         return fail_as(req, refusal->err, refusal->status, NULL, "%s", refusal->detail);
     return err ? err : exchange->handler(req, &exchange->res);
@@ -157,7 +171,7 @@ static void serve(void *arg)
     enum err err = run_handler(exchange, &call);
     answer_finish(exchange, err);
     call.status = exchange->res.status;
-    call_end(&exchange->req, &call, err);
+    seen_end(exchange, &call, err);
     leave(exchange);
 }
 
@@ -205,9 +219,13 @@ static const char *known_method(const char *method)
 
 static void check_type(struct exchange *exchange)
 {
-    bool takes_json = strcmp(exchange->method, "POST") == 0 || strcmp(exchange->method, "PUT") == 0;
-    if (takes_json && !head_is_json(exchange))
-        exchange_refuse(exchange, 415, ERR_INVALID_ARGUMENT, "The body must be application/json.");
+    bool takes_body = strcmp(exchange->method, "POST") == 0 || strcmp(exchange->method, "PUT") == 0;
+    const char *type = exchange->route ? exchange->route->http->content_type : NULL;
+    if (!type)
+        type = "application/json";
+    if (takes_body && !head_is_type(exchange, type))
+        exchange_refuse(exchange, 415, ERR_INVALID_ARGUMENT,
+                        arena_print(&exchange->arena, "The body must be %s.", type));
 }
 
 static enum MHD_Result take_head(struct exchange *exchange, const char *url, const char *method, const char *version)
@@ -310,9 +328,9 @@ static void tell_of_foreign_answer(void *arg)
     struct call call;
     announce(exchange, &call);
     call.status = exchange->refusal.status;
-    enum err err = call_begin(&exchange->req, &call);
+    enum err err = seen_begin(exchange, &call);
     err = fail_as(&exchange->req, ERR_INVALID_ARGUMENT, call.status, NULL, "The request is malformed.");
-    call_end(&exchange->req, &call, err);
+    seen_end(exchange, &call, err);
     exchange_give(exchange);
 }
 

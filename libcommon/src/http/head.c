@@ -95,6 +95,16 @@ const char *http_header(const struct request *req, const char *name)
     return header ? header->value : NULL;
 }
 
+bool http_header_at(const struct request *req, unsigned index, const char **out_name, const char **out_value)
+{
+    const struct exchange *exchange = req->transport;
+    if (index >= exchange->header_count)
+        return false;
+    *out_name = exchange->headers[index].name;
+    *out_value = exchange->headers[index].value;
+    return true;
+}
+
 static void refuse_and_close(struct exchange *exchange, int status, const char *detail)
 {
     exchange_refuse(exchange, status, ERR_INVALID_ARGUMENT, detail);
@@ -163,13 +173,13 @@ static void check_size(struct exchange *exchange, size_t head_bytes, bool too_ma
         refuse_and_close(exchange, 431, "The headers are too large.");
 }
 
-bool head_is_json(const struct exchange *exchange)
+bool head_is_type(const struct exchange *exchange, const char *type)
 {
-    const struct header *type = find(exchange, "Content-Type");
-    static const char json[] = "application/json";
-    if (!type || strncasecmp(type->value, json, sizeof json - 1) != 0)
+    const struct header *given = find(exchange, "Content-Type");
+    size_t length = strlen(type);
+    if (!given || strncasecmp(given->value, type, length) != 0)
         return false;
-    const char *rest = type->value + sizeof json - 1;
+    const char *rest = given->value + length;
     return rest[strspn(rest, " \t")] == '\0' || rest[strspn(rest, " \t")] == ';';
 }
 

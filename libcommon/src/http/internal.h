@@ -172,7 +172,7 @@ void exchange_refuse(struct exchange *exchange, int status, enum err err, const 
 
 /* head.c */
 void head_read(struct exchange *exchange, const char *url, const char *method, const char *version);
-bool head_is_json(const struct exchange *exchange);
+bool head_is_type(const struct exchange *exchange, const char *type);
 
 /* target.c */
 void target_read(struct exchange *exchange, bool options);

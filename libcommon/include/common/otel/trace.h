@@ -53,23 +53,36 @@ extern const struct trace_context otel_no_parent;
 
 struct otel_span {
     struct trace_context context; /* read-only: this span's, flags with the sampling decision; context.span is itself */
-    struct span_record *record;   /* private: NULL when not recording */
-    const struct trace_context *outer; /* private: current before otel_span_enter() */
-    bool entered;                      /* private */
+    struct span_record *record;        /* private: the SDK's memory, or NULL; the rest is private too */
+    const struct trace_context *outer; /* current before otel_span_enter() */
+    bool recording, entered;
 };
 
-/* options may be NULL. The context's tracestate and baggage are the parent's own memory, or the SDK's until the end. */
+/* options may be NULL. A parent with a trace id but no span id makes a root of that trace; its tracestate and baggage
+ * count, too. The context's baggage is the parent's own memory; its tracestate that, or the SDK's, and NULL from the end
+ * on. Attributes and links that are known here are better given here than set later: samplers may look at them. */
 void otel_span_start(struct otel_span *span, struct otel_tracer *tracer, const char *name,
                      const struct otel_span_options *options);
 /* Makes the span's context current until its end (same fiber or thread). */
 void otel_span_enter(struct otel_span *span);
 /* The span of the current context, or NULL. */
 struct otel_span *otel_span_current(void);
-bool otel_span_recording(const struct otel_span *span);
+static inline bool otel_span_recording(const struct otel_span *span)
+{
+    return span && span->recording;
+}
 
 /* The last value of a key counts. */
-void otel_span_set(struct otel_span *span, struct otel_attribute attribute);
 void otel_span_set_all(struct otel_span *span, const struct otel_attribute *attributes, unsigned count);
+/* Private: in registers, and with a length that the compiler knows. word: the value's bytes. */
+void otel_span_put(struct otel_span *span, const char *key, size_t key_bytes, enum otel_type type, uint32_t count,
+                   int64_t word);
+static inline void otel_span_set(struct otel_span *span, struct otel_attribute attribute)
+{
+    if (otel_span_recording(span))
+        otel_span_put(span, attribute.key, attribute.key ? strlen(attribute.key) : 0, attribute.value.type,
+                      attribute.value.count, attribute.value.integer);
+}
 void otel_span_event(struct otel_span *span, const char *name, const struct otel_attribute *attributes, unsigned count);
 void otel_span_event_at(struct otel_span *span, const char *name, int64_t wall_ns,
                         const struct otel_attribute *attributes, unsigned count);

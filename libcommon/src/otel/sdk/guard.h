@@ -1,16 +1,20 @@
 /* The read side of what a hot reload swaps.
  *
- * Callers of the API read the current pipeline between guard_enter() and guard_exit(): two plain stores each, no lock,
- * no shared cache line. After swapping a pointer the reloading thread calls guard_wait(): when it returns nobody
- * uses the old object any more. Enter and exit nest; between them a thread must not wait. */
+ * Callers of the API read the current pipeline (atomic_load) between guard_enter() and guard_exit(): a plain store
+ * each, no lock, no shared cache line. After swapping a pointer (atomic_exchange) the reloading thread calls
+ * guard_wait(): when it returns nobody uses the old object any more. Enter and exit nest; between them a thread must
+ * not wait. */
 #ifndef OTEL_SDK_GUARD_H
 #define OTEL_SDK_GUARD_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct guard_thread {
     _Atomic(uint32_t) depth;
+    bool fenced;   /* private: the kernel refuses membarrier */
+    bool taken;    /* private */
     unsigned slot; /* a small number of this thread, from 0: threads that end give theirs back */
     struct guard_thread *next;
 };
@@ -21,8 +25,11 @@ struct guard_thread *guard_join(void); /* private: first use by a thread */
 static inline struct guard_thread *guard_enter(void)
 {
     struct guard_thread *self = guard_self ? guard_self : guard_join();
-    atomic_store_explicit(&self->depth, atomic_load_explicit(&self->depth, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+    uint32_t depth = atomic_load_explicit(&self->depth, memory_order_relaxed) + 1;
+    if (__builtin_expect(self->fenced, 0))
+        atomic_store(&self->depth, depth);
+    else
+        atomic_store_explicit(&self->depth, depth, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst); /* guard_wait() makes it a full one on every thread (membarrier) */
     return self;
 }

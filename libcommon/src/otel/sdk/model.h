@@ -7,6 +7,7 @@
 #include "common/otel/logs.h"
 #include "common/otel/trace.h"
 #include "common/otel/value.h"
+#include "otel/sdk/copy.h"
 #include "otel/sdk/settings.h"
 
 /* Who reports; immutable, shared, counted. */
@@ -49,9 +50,14 @@ struct span_record {
     const char *state;                                   /* or NULL */
     const char *name;
     enum otel_span_kind kind;
-    int64_t start_wall_ns, end_wall_ns, start_ns; /* start_ns: monotonic */
-    struct otel_attribute *attributes;
-    unsigned attribute_count, attribute_capacity, attributes_dropped;
+    int64_t start_wall_ns, end_wall_ns, start_ns; /* start_ns: monotonic; 0: the start was given */
+    union {
+        struct attribute_list list; /* private: the same three, and how many there is room for */
+        struct {
+            struct otel_attribute *attributes;
+            unsigned attribute_count, attribute_capacity, attributes_dropped;
+        };
+    };
     struct event_record *events;
     unsigned event_count, event_capacity, events_dropped;
     struct link_record *links;

@@ -28,7 +28,8 @@ struct component {
     } failed[COMPONENT_ERRORS_MAX]; /* the last one stands for all further types */
 };
 
-/* Any thread. A removed component's counts stay in the totals of its name's type (counters never go back). */
+/* Any thread. A removed component's counts stay: the next one of its name and address goes on from them (counters never
+ * go back). Names are given again, so that reloads make no new ones. */
 void component_add(struct component *component);
 void component_remove(struct component *component);
 void component_failed(struct component *component, const char *error, uint64_t count);
@@ -36,14 +37,15 @@ void component_failed(struct component *component, const char *error, uint64_t c
 void component_operation(struct component *component, double seconds, const char *error);
 
 /* Process-wide: otel.sdk.span.started (by parent origin and sampling result), otel.sdk.span.live, otel.sdk.log.created,
- * otel.sdk.reload.count (ours; by outcome). */
+ * libcommon.otel.config.reloads (ours, by outcome). The first two are for hot paths: a plain addition to the thread's
+ * own counter. */
 enum span_origin { ORIGIN_NONE, ORIGIN_LOCAL, ORIGIN_REMOTE };
 enum sampling_result { SAMPLED_DROP, SAMPLED_RECORD_ONLY, SAMPLED_RECORD };
 void self_span_started(enum span_origin origin, enum sampling_result result);
 void self_span_ended(enum sampling_result result);
 void self_log_created(void);
 void self_reloaded(bool ok);
-/* Makes the instruments; after the meters work. Once. */
+/* Makes the instruments; after the meters work. What comes after the first time has no effect. */
 void self_start(void);
 
 #endif

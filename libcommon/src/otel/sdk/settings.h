@@ -39,6 +39,8 @@ struct exporter_settings {
     unsigned header_count;
     bool gzip;
     int timeout_ms;                          /* 0: none */
+    unsigned request_bytes_max;              /* OTLP/gRPC and OTLP/HTTP, before compression; 0: none */
+    unsigned response_bytes_max;             /* the same, after decompression */
     const char *output_stream;               /* OTLP file: "stdout" or "file:///path" */
     enum temporality_preference temporality; /* metrics only, the same below */
     int default_histogram;
@@ -132,6 +134,8 @@ struct sdk_settings {
     unsigned resource_attribute_count;
     const char *resource_schema_url;
     bool detect_host, detect_process, detect_container, detect_service; /* resource detectors */
+    /* which of the detected attributes count: NULL-terminated patterns with * and ?; NULL: all; none */
+    const char *const *detected_included, *const *detected_excluded;
     bool propagate_tracecontext, propagate_baggage;
     struct sampler_settings sampler;
     struct limit_settings span_limits, log_limits;
@@ -162,8 +166,8 @@ bool reader_settings_equal(const struct reader_settings *a, const struct reader_
 bool views_equal(const struct sdk_settings *a, const struct sdk_settings *b);
 
 /* Tells that a watched file has changed, also by the swap of a directory's symlink (a ConfigMap mount). A thread of its
- * own calls changed() at most once for what changed together, within 2 s. NULL when the kernel gives no watch (logged);
- * it polls every second where inotify does not work. */
+ * own calls changed() at most once for what changed together, within 2 s. It polls every second where inotify does not
+ * work. Start it before reading the file: what changed earlier is not told. NULL, logged: no thread to be had. */
 struct settings_watch;
 struct settings_watch *settings_watch_start(const char *path, void (*changed)(void *arg), void *arg);
 void settings_watch_stop(struct settings_watch *watch); /* after it changed() runs no more; not from within */

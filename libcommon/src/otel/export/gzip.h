@@ -1,0 +1,14 @@
+/* gzip of a whole buffer. One thread at a time for each packer; its memory is kept for the next use. */
+#ifndef OTEL_EXPORT_GZIP_H
+#define OTEL_EXPORT_GZIP_H
+
+#include "otel/sdk/exporter.h"
+
+struct gzip;
+
+struct gzip *gzip_new(void);
+void gzip_free(struct gzip *gzip); /* NULL is allowed */
+/* Replaces what out holds. */
+void gzip_pack(struct gzip *gzip, const struct buffer *in, struct buffer *out);
+
+#endif

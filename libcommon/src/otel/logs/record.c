@@ -1,0 +1,61 @@
+/* Records that are not in use wait in a ring, with the memory of their arenas: up to a number, the rest is freed. Those
+ * in use are bounded by the queues of the processors. */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "common/mem.h"
+#include "otel/logs/internal.h"
+#include "otel/sdk/ring.h"
+
+enum { IDLE_MAX = 1024, RECORD_CHUNK_BYTES = 1024 };
+
+struct pooled {
+    struct log_record record;
+    _Atomic(unsigned) users;
+};
+
+static struct ring idle;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void make_ring(void)
+{
+    ring_init(&idle, IDLE_MAX);
+}
+
+static void pooled_free(struct pooled *pooled)
+{
+    arena_done(&pooled->record.arena);
+    free(pooled);
+}
+
+struct log_record *log_record_take(unsigned users)
+{
+    pthread_once(&once, make_ring);
+    struct pooled *pooled = ring_take(&idle);
+    if (!pooled) {
+        pooled = mem_alloc(sizeof *pooled);
+        arena_init(&pooled->record.arena, RECORD_CHUNK_BYTES);
+    }
+    atomic_store_explicit(&pooled->users, users, memory_order_relaxed);
+    return &pooled->record;
+}
+
+void log_record_release(void *record)
+{
+    struct pooled *pooled = container_of(record, struct pooled, record);
+    if (atomic_fetch_sub_explicit(&pooled->users, 1, memory_order_acq_rel) > 1)
+        return;
+    struct arena arena = pooled->record.arena;
+    arena_reset(&arena);
+    pooled->record = (struct log_record){.arena = arena};
+    if (!ring_put(&idle, pooled, NULL))
+        pooled_free(pooled);
+}
+
+void log_records_free(void)
+{
+    struct pooled *pooled;
+    pthread_once(&once, make_ring);
+    while ((pooled = ring_take(&idle)) != NULL)
+        pooled_free(pooled);
+}

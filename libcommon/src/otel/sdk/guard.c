@@ -1,0 +1,119 @@
+#include "otel/sdk/guard.h"
+
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/mem.h"
+
+enum { CACHE_LINE_BYTES = 64, YIELDS_MAX = 100, NAP_US = 100 };
+
+__thread struct guard_thread *guard_self;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+static bool fenced;
+static struct guard_thread *threads; /* never freed: an ended thread's is taken by the next one */
+
+static int membarrier(int command)
+{
+    return (int)syscall(SYS_membarrier, command, 0, 0);
+}
+
+static void find_barrier(void)
+{
+    if (!fenced)
+        fenced = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) != 0;
+}
+
+static void leave(void *thread)
+{
+    struct guard_thread *self = thread;
+    guard_self = NULL;
+    pthread_mutex_lock(&lock);
+    self->taken = false;
+    pthread_mutex_unlock(&lock);
+}
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+/* Of all threads only the one that forked lives on. */
+static void after_fork_in_child(void)
+{
+    for (struct guard_thread *t = threads; t; t = t->next) {
+        if (t == guard_self)
+            continue;
+        t->taken = false;
+        atomic_store(&t->depth, 0);
+    }
+    pthread_mutex_unlock(&lock);
+    find_barrier();
+}
+
+static void prepare(void)
+{
+    find_barrier();
+    pthread_key_create(&key, leave);
+    pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
+
+static struct guard_thread *take(void)
+{
+    unsigned slot = 0;
+    for (struct guard_thread *t = threads; t; t = t->next, slot++)
+        if (!t->taken)
+            return t;
+    struct guard_thread *thread = mem_alloc(sizeof *thread + CACHE_LINE_BYTES); /* a line to itself */
+    thread->slot = slot;
+    thread->next = threads;
+    threads = thread;
+    return thread;
+}
+
+struct guard_thread *guard_join(void)
+{
+    pthread_once(&once, prepare);
+    pthread_mutex_lock(&lock);
+    struct guard_thread *self = take();
+    self->taken = true;
+    self->fenced = fenced;
+    pthread_mutex_unlock(&lock);
+    guard_self = self;
+    pthread_setspecific(key, self);
+    return self;
+}
+
+static void wait_for(struct guard_thread *thread)
+{
+    for (unsigned round = 0; atomic_load(&thread->depth) > 0; round++) {
+        if (round < YIELDS_MAX)
+            sched_yield();
+        else
+            usleep(NAP_US);
+    }
+}
+
+void guard_wait(void)
+{
+    pthread_once(&once, prepare);
+    if (!fenced)
+        membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    /* A thread that joins after this reads what was swapped in. */
+    pthread_mutex_lock(&lock);
+    struct guard_thread *first = threads;
+    pthread_mutex_unlock(&lock);
+    for (struct guard_thread *t = first; t; t = t->next)
+        wait_for(t);
+}

@@ -1,0 +1,75 @@
+#include "otel/sdk/provider.h"
+
+#include <stdlib.h>
+
+#include "common/mem.h"
+#include "otel/trace/pipeline.h"
+#include "otel/trace/record.h"
+
+enum { PIPELINE_CHUNK_BYTES = 1024 };
+
+_Atomic(struct traces_pipeline *) traces_current;
+
+void pipeline_deliver(struct traces_pipeline *pipeline, struct span_record *record)
+{
+    const struct processors *processors = &pipeline->processors;
+    record_share(record, processors->count);
+    for (unsigned i = 0; i < processors->count; i++)
+        batch_add(processors->batches[i], record);
+}
+
+static void pipeline_free(struct traces_pipeline *pipeline)
+{
+    arena_done(&pipeline->arena);
+    free(pipeline);
+}
+
+struct traces_pipeline *traces_prepare(const struct sdk_settings *settings, const struct sdk_resource *resource,
+                                       char *message, size_t message_bytes)
+{
+    const struct traces_pipeline *current = atomic_load(&traces_current);
+    struct traces_pipeline *pipeline = mem_alloc(sizeof *pipeline);
+    records_init();
+    arena_init(&pipeline->arena, PIPELINE_CHUNK_BYTES);
+    pipeline->sampler = sampler_new(&pipeline->arena, &settings->sampler);
+    pipeline->limits = settings->span_limits;
+    if (processors_prepare(&pipeline->processors, current ? &current->processors : NULL, settings->span_processors,
+                           settings->span_processor_count, resource, SIGNAL_TRACES, record_release, &pipeline->arena,
+                           message, message_bytes))
+        return pipeline;
+    pipeline_free(pipeline);
+    return NULL;
+}
+
+void traces_discard(struct traces_pipeline *pipeline)
+{
+    processors_discard(&pipeline->processors);
+    pipeline_free(pipeline);
+}
+
+static bool swap(struct traces_pipeline *pipeline, int64_t deadline_ns)
+{
+    struct traces_pipeline *old = atomic_exchange(&traces_current, pipeline);
+    if (!old)
+        return true;
+    guard_wait();
+    bool ok = processors_retire(&old->processors, pipeline ? &pipeline->processors : NULL, deadline_ns);
+    pipeline_free(old);
+    return ok;
+}
+
+void traces_commit(struct traces_pipeline *pipeline, int64_t deadline_ns)
+{
+    swap(pipeline, deadline_ns);
+}
+
+bool traces_flush(int64_t deadline_ns)
+{
+    const struct traces_pipeline *pipeline = atomic_load(&traces_current);
+    return !pipeline || batches_flush(pipeline->processors.batches, pipeline->processors.count, deadline_ns);
+}
+
+bool traces_stop(int64_t deadline_ns)
+{
+    return swap(NULL, deadline_ns);
+}

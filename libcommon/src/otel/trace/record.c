@@ -1,0 +1,242 @@
+#include "otel/trace/record.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "otel/sdk/copy.h"
+#include "otel/sdk/ring.h"
+
+enum { CAPACITY_FIRST = 4, ATTRIBUTES_AT_HOME = 8, IN_HAND_MAX = 16, CACHE_LINE_BYTES = 64, ORDINARY_BYTES = 384 };
+
+struct pooled_record {
+    struct span_record record;
+    struct limit_settings limits;
+    const char *home_end; /* of the arena's one chunk, while it has no more */
+    _Atomic(unsigned) users;
+    struct otel_attribute first[ATTRIBUTES_AT_HOME];
+};
+
+static struct ring pool;
+
+/* Records that this thread took from the pool in one go. */
+struct hand {
+    unsigned count;
+    bool watched; /* they go back when the thread ends */
+    void *records[IN_HAND_MAX];
+};
+
+static _Thread_local struct hand hand;
+static pthread_key_t hand_key;
+
+static struct pooled_record *pooled(struct span_record *record)
+{
+    return (struct pooled_record *)record;
+}
+
+static void reset(struct pooled_record *record)
+{
+    arena_reset(&record->record.arena);
+    record->home_end = record->record.arena.end;
+}
+
+static struct pooled_record *record_new(void)
+{
+    struct pooled_record *fresh = mem_alloc(sizeof *fresh);
+    arena_init(&fresh->record.arena, RECORD_CHUNK_BYTES);
+    arena_alloc_raw(&fresh->record.arena, 1);
+    reset(fresh);
+    return fresh;
+}
+
+static void give_back(struct pooled_record *record)
+{
+    if (ring_put(&pool, record, NULL))
+        return;
+    arena_done(&record->record.arena);
+    free(record);
+}
+
+static void hand_empty(void *unused)
+{
+    (void)unused;
+    while (hand.count > 0)
+        give_back(hand.records[--hand.count]);
+    hand.watched = false;
+}
+
+static void pool_init(void)
+{
+    ring_init(&pool, RECORDS_KEPT);
+    pthread_key_create(&hand_key, hand_empty);
+}
+
+void records_init(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, pool_init);
+}
+
+static __attribute__((noinline)) struct pooled_record *fill_hand(void)
+{
+    if (!hand.watched)
+        pthread_setspecific(hand_key, &hand);
+    hand.watched = true;
+    hand.count = ring_take_many(&pool, hand.records, IN_HAND_MAX);
+    return hand.count > 0 ? hand.records[--hand.count] : record_new();
+}
+
+static void clear(struct pooled_record *taken)
+{
+    struct span_record *record = &taken->record;
+    memset(record->parent_span_id, 0, sizeof record->parent_span_id);
+    record->list = (struct attribute_list){.items = taken->first, .capacity = ATTRIBUTES_AT_HOME};
+    record->event_count = record->event_capacity = record->events_dropped = 0;
+    record->link_count = record->link_capacity = record->links_dropped = 0;
+    record->status = OTEL_STATUS_UNSET;
+    record->state = record->status_message = NULL;
+}
+
+static void fetch(const char *memory, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += CACHE_LINE_BYTES)
+        __builtin_prefetch(memory + i, 1);
+}
+
+/* The memory of the next spans comes from the exporting thread's cache: it is sent for while this span runs. */
+static void fetch_ahead(void)
+{
+    if (hand.count < 2)
+        return;
+    const struct pooled_record *soon = hand.records[hand.count - 1], *later = hand.records[hand.count - 2];
+    fetch(soon->home_end - RECORD_CHUNK_BYTES - CACHE_LINE_BYTES / 4, ORDINARY_BYTES);
+    fetch((const char *)later, sizeof *later);
+}
+
+/* What the last span left in the record is cleared here and not when it was released: the exporting thread then writes
+ * next to nothing to memory that this one is about to fill. */
+struct span_record *record_take(const struct limit_settings *limits)
+{
+    struct pooled_record *taken = hand.count > 0 ? hand.records[--hand.count] : fill_hand();
+    reset(taken);
+    fetch_ahead();
+    clear(taken);
+    taken->limits = *limits;
+    atomic_store_explicit(&taken->users, 1, memory_order_relaxed);
+    return &taken->record;
+}
+
+void record_share(struct span_record *record, unsigned users)
+{
+    atomic_store_explicit(&pooled(record)->users, users, memory_order_relaxed);
+}
+
+void record_release(void *record)
+{
+    struct pooled_record *released = record;
+    bool last = atomic_load_explicit(&released->users, memory_order_acquire) == 1 ||
+                atomic_fetch_sub_explicit(&released->users, 1, memory_order_acq_rel) == 1;
+    if (!last)
+        return;
+    if (released->record.arena.end != released->home_end)
+        reset(released); /* a large span's memory is not kept */
+    give_back(released);
+}
+
+void record_put(struct span_record *record, const char *key, size_t key_bytes, const struct otel_value *value)
+{
+    const struct limit_settings *limits = &pooled(record)->limits;
+    attributes_put(&record->arena, &record->list, key, key_bytes, value, limits->attribute_count,
+                   limits->attribute_value_length);
+}
+
+void record_attribute(struct span_record *record, const struct otel_attribute *attribute)
+{
+    record_put(record, attribute->key, attribute->key ? strlen(attribute->key) : 0, &attribute->value);
+}
+
+/* Room for one more of what items points to; false at the limit. */
+static bool make_room(struct arena *arena, void **items, size_t bytes, unsigned count, unsigned *capacity,
+                      unsigned most)
+{
+    if (count >= most)
+        return false;
+    if (count < *capacity)
+        return true;
+    unsigned more = *capacity ? *capacity * 2 : CAPACITY_FIRST;
+    *capacity = more < most ? more : most;
+    void *grown = arena_alloc_raw(arena, bytes * *capacity);
+    if (count)
+        memcpy(grown, *items, bytes * count);
+    *items = grown;
+    return true;
+}
+
+static struct attribute_list copy_all(struct span_record *record, const struct otel_attribute *attributes,
+                                      unsigned count, unsigned count_max)
+{
+    struct attribute_list list = {0};
+    for (unsigned i = 0; i < count; i++)
+        attributes_set(&record->arena, &list, &attributes[i], count_max, pooled(record)->limits.attribute_value_length);
+    return list;
+}
+
+void record_event(struct span_record *record, const char *name, int64_t wall_ns,
+                  const struct otel_attribute *attributes, unsigned count)
+{
+    const struct limit_settings *limits = &pooled(record)->limits;
+    void *events = record->events;
+    if (!make_room(&record->arena, &events, sizeof *record->events, record->event_count, &record->event_capacity,
+                   limits->event_count)) {
+        record->events_dropped++;
+        return;
+    }
+    record->events = events;
+    struct attribute_list list = copy_all(record, attributes, count, limits->event_attribute_count);
+    record->events[record->event_count++] = (struct event_record){.wall_ns = wall_ns,
+                                                                  .name = text_copy(&record->arena, name),
+                                                                  .attributes = list.items,
+                                                                  .attribute_count = list.count,
+                                                                  .attributes_dropped = list.dropped};
+}
+
+static bool worth_linking(const struct otel_link *link)
+{
+    return link->context && (trace_valid(link->context) || link->attribute_count > 0 ||
+                             (link->context->state && link->context->state[0]));
+}
+
+void record_link(struct span_record *record, const struct otel_link *link)
+{
+    const struct limit_settings *limits = &pooled(record)->limits;
+    void *links = record->links;
+    if (!worth_linking(link))
+        return;
+    if (!make_room(&record->arena, &links, sizeof *record->links, record->link_count, &record->link_capacity,
+                   limits->link_count)) {
+        record->links_dropped++;
+        return;
+    }
+    record->links = links;
+    struct attribute_list list =
+        copy_all(record, link->attributes, link->attribute_count, limits->link_attribute_count);
+    struct link_record *copy = &record->links[record->link_count++];
+    *copy = (struct link_record){.flags = span_flags(link->context->flags, link->context->remote),
+                                 .state = text_copy(&record->arena, link->context->state),
+                                 .attributes = list.items,
+                                 .attribute_count = list.count,
+                                 .attributes_dropped = list.dropped};
+    memcpy(copy->trace_id, link->context->trace_id, sizeof copy->trace_id);
+    memcpy(copy->span_id, link->context->span_id, sizeof copy->span_id);
+}
+
+void record_status(struct span_record *record, enum otel_status status, const char *description)
+{
+    if (status == OTEL_STATUS_UNSET || record->status == OTEL_STATUS_OK)
+        return;
+    record->status = status;
+    bool told = status == OTEL_STATUS_ERROR && description && description[0];
+    record->status_message = told ? text_copy(&record->arena, description) : NULL;
+}

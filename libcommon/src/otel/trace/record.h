@@ -1,0 +1,32 @@
+/* Span records: taken from a pool when a sampled span starts, filled within the limits, given back when its last
+ * processor is done with it. The pool keeps RECORDS_KEPT of them with a chunk of memory each, so that a warm process
+ * allocates for no ordinary span; what goes beyond is freed. */
+#ifndef OTEL_TRACE_RECORD_H
+#define OTEL_TRACE_RECORD_H
+
+#include "otel/sdk/model.h"
+
+enum { RECORDS_KEPT = 4096, RECORD_CHUNK_BYTES = 2048 };
+
+void records_init(void); /* before the first record_take(); again is harmless */
+/* Empty, but for what a span begins with: scope, ids, flags, name, kind and times. The limits are copied: they hold for
+ * the span's whole life. */
+struct span_record *record_take(const struct limit_settings *limits);
+/* Every one of users will release it. */
+void record_share(struct span_record *record, unsigned users);
+void record_release(void *record);
+
+/* OTLP's flags: those of W3C, and whether the parent, or what is linked, was remote. */
+static inline uint32_t span_flags(uint8_t w3c, bool remote)
+{
+    return w3c | 0x100u | (remote ? 0x200u : 0);
+}
+
+void record_attribute(struct span_record *record, const struct otel_attribute *attribute);
+void record_put(struct span_record *record, const char *key, size_t key_bytes, const struct otel_value *value);
+void record_event(struct span_record *record, const char *name, int64_t wall_ns,
+                  const struct otel_attribute *attributes, unsigned count);
+void record_link(struct span_record *record, const struct otel_link *link);
+void record_status(struct span_record *record, enum otel_status status, const char *description);
+
+#endif
