@@ -34,6 +34,7 @@ CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=3 $(HARDENING) -fPIE
 CFLAGS_debug := -O0 -g3 -fPIE
 CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -fPIE
 CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -fPIE
+CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fPIE
 CFLAGS_coverage := -O0 -g --coverage -fprofile-update=atomic -fPIE
 CFLAGS := -std=gnu11 $(CFLAGS_$(MODE)) $(WARNINGS)
 CPPFLAGS := -D_GNU_SOURCE -DBODEGA_VERSION='"$(VERSION)"' -Ilibcommon/include -Itests -Imigrations -Ilibcommon/src -isystem $(GEN) -isystem $(PARTS)/include
@@ -124,7 +125,7 @@ $(COLLECTOR): $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/collector/*.c)) $(L
 TEST_SRC := $(wildcard tests/unit/test_*.c) $(wildcard tests/integration/test_*.c) $(wildcard tests/contract/test_*.c)
 TEST_BINS := $(TEST_SRC:%.c=$(OUT)/%)
 TEST_HELP := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/*.c))
-TEST_SCRIPTS := $(wildcard tests/local/test_*)
+TEST_SCRIPTS := $(wildcard tests/local/test_*) $(wildcard tests/fuzz/test_*)
 TESTS := $(TEST_BINS) $(TEST_SCRIPTS)
 LIBS_TEST = $(LIBS_shared) -lcmocka
 
@@ -149,10 +150,10 @@ $(EXAMPLE_BINS): $(OUT)/examples/%: $(OUT)/obj/libcommon/examples/%/main.o $(LIB
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
-check-built: $(TEST_BINS) $(BINS) $(EXAMPLE_BINS)
+check-built: $(TEST_BINS) $(BINS) $(EXAMPLE_BINS) fuzzers
 
 test: check-built ## every test that needs no cluster; ONLY=name runs those whose name has it
-	@BIN_DIR=$(OUT)/bin tests/run $(OUT)/test-logs $(if $(ONLY),$(foreach t,$(TESTS),$(if $(findstring $(ONLY),$(t)),$(t))),$(TESTS))
+	@BIN_DIR=$(OUT)/bin FUZZERS=$(FUZZ_DIR) tests/run $(OUT)/test-logs $(if $(ONLY),$(foreach t,$(TESTS),$(if $(findstring $(ONLY),$(t)),$(t))),$(TESTS))
 
 asan: ## the same tests under AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer
 	@$(MAKE) --no-print-directory MODE=asan test
@@ -167,6 +168,30 @@ coverage: ## line coverage of libcommon and the services by the same tests
 bench: ## requests/s, latency, CPU and memory of the release (SECONDS_EACH=10 CONNECTIONS=32 WORKLOADS= FLOORS=)
 	@$(MAKE) --no-print-directory MODE=release all
 	@BIN_DIR=$(BUILD)/release/bin tests/bench/run $(BUILD)
+
+# --- fuzzing ---------------------------------------------------------------------------------
+
+# Whatever the mode of the tests, the fuzzers are clang's, with libFuzzer and the sanitizers, in a mode of their own.
+FUZZ_DIR := $(BUILD)/fuzz/fuzz
+FUZZ_BINS := $(patsubst tests/fuzz/fuzz_%.c,$(FUZZ_DIR)/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+fuzz-built: $(FUZZ_BINS)
+
+$(FUZZ_BINS): $(FUZZ_DIR)/%: $(OUT)/obj/tests/fuzz/fuzz_%.o $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)clang -fsanitize=fuzzer,address,undefined -pie -o $@ $(filter %.o %.a,$^) $(LIBS_shared)
+
+fuzzers: | $(READY) $(PROTO_H)
+	@$(MAKE) --no-print-directory MODE=fuzz CC=clang LIB_DIRS='base config loop otel' fuzz-built
+
+fuzz: fuzzers ## the fuzzers, one after the other (TIME=60 seconds each, ONLY=settings)
+	@ONLY=$(ONLY) tests/fuzz/run $(FUZZ_DIR) $(or $(TIME),60)
+
+fuzz-keep: fuzzers ## add what they found to the kept corpora
+	@ONLY=$(ONLY) tests/fuzz/run $(FUZZ_DIR) keep
+
+.PHONY: fuzz fuzz-built fuzz-keep fuzzers
 
 # --- installing libcommon --------------------------------------------------------------------
 

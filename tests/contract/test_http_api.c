@@ -489,7 +489,12 @@ static void test_a_trace_goes_through_and_comes_back(void **state)
 {
     (void)state;
     struct answer answer;
-    const char *const headers[] = {"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", NULL};
+    const char *const headers[] = {"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                                   "tracestate: x=1",
+                                   "baggage: k=1",
+                                   "Tracestate: y=2",
+                                   "baggage: l=2",
+                                   NULL};
     const char *product = new_product(5);
     http_call(&shop, "POST", "/api/orders", order_body(user_id, product, "1"), headers, &answer);
     assert_answer(&answer, 200);
@@ -497,6 +502,11 @@ static void test_a_trace_goes_through_and_comes_back(void **state)
     scoped_free char *stored = shop_sql(
         &shop, "select trace_context ->> 'traceparent' from outbox where order_id = '%s'", answer_text(&answer, "id"));
     assert_int_equal(strncmp(stored, "00-0af7651916cd43dd8448eb211c80319c-", 36), 0);
+    scoped_free char *beside = shop_sql(&shop,
+                                        "select (trace_context ->> 'tracestate') || ' ' || (trace_context ->> "
+                                        "'baggage') from outbox where order_id = '%s'",
+                                        answer_text(&answer, "id"));
+    assert_string_equal(beside, "x=1,y=2 k=1,l=2"); /* headers of one name are one list */
     answer_done(&answer);
 }
 

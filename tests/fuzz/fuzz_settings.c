@@ -44,7 +44,7 @@ static void check_processors(const struct processor_settings *processors, unsign
     for (unsigned i = 0; i < count; i++) {
         FUZZ_CHECK(processors[i].max_queue_size >= 1 && processors[i].max_export_batch_size >= 1);
         FUZZ_CHECK(processors[i].max_export_batch_size <= processors[i].max_queue_size);
-        FUZZ_CHECK(processors[i].schedule_delay_ms >= 0 && processors[i].export_timeout_ms >= 0);
+        FUZZ_CHECK(processors[i].schedule_delay_ms >= 1 && processors[i].export_timeout_ms >= 0);
         check_exporter(&processors[i].exporter);
     }
 }
@@ -68,7 +68,7 @@ static void check_readers(const struct sdk_settings *settings)
     for (unsigned i = 0; i < settings->reader_count; i++) {
         const struct reader_settings *reader = &settings->readers[i];
         FUZZ_CHECK(reader->pull == (reader->exporter.kind == EXPORT_PROMETHEUS));
-        FUZZ_CHECK(reader->interval_ms >= 0 && reader->timeout_ms >= 0);
+        FUZZ_CHECK(reader->interval_ms >= 1 && reader->timeout_ms >= 0);
         for (unsigned kind = 0; kind < INSTRUMENT_KINDS; kind++)
             FUZZ_CHECK(reader->cardinality_limits[kind] >= 1);
         check_exporter(&reader->exporter);

@@ -1490,8 +1490,8 @@ static int status_of(const char *const *arguments)
     shop_binary("otlp-collector", program, sizeof program);
     pid_t pid = fork();
     if (pid == 0) {
-        freopen("/dev/null", "w", stdout);
-        freopen("/dev/null", "w", stderr);
+        if (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr))
+            _exit(126);
         execv(program, (char *const *)(uintptr_t)arguments);
         _exit(127);
     }

@@ -8,6 +8,7 @@
 
 #include "common/hash.h"
 #include "common/log.h"
+#include "common/mem.h"
 #include "common/otel/otel.h"
 
 enum { WAIT_MS = 10000 };
@@ -15,27 +16,32 @@ enum { WAIT_MS = 10000 };
 static char config[] = "/tmp/test_otel_delivery.XXXXXX", message[512];
 static const struct otel_options options = {.service_name = "delivery", .service_version = "2", .config_file = config};
 
-static void configure(const char *exporter)
+static void configure(const char *kind, const char *address, bool with_path)
 {
+    static const char *const sections[][3] = {
+        {"traces", "tracer_provider: { processors: [ { batch: { schedule_delay: 60000", "} } ] }"},
+        {"logs", "logger_provider: { processors: [ { batch: { schedule_delay: 60000", "} } ] }"},
+        {"metrics", "meter_provider: { readers: [ { periodic: { interval: 60000", "} } ] }"},
+    };
     char fresh[80];
     snprintf(fresh, sizeof fresh, "%s.new", config);
     FILE *file = fopen(fresh, "w");
-    fprintf(file,
-            "file_format: \"1.0\"\n"
-            "tracer_provider: { processors: [ { batch: { schedule_delay: 60000, exporter: %s } } ] }\n"
-            "logger_provider: { processors: [ { batch: { schedule_delay: 60000, exporter: %s } } ] }\n"
-            "meter_provider: { readers: [ { periodic: { interval: 60000, exporter: %s } } ] }\n",
-            exporter, exporter, exporter);
+    fputs("file_format: \"1.0\"\n", file);
+    for (size_t i = 0; i < array_count(sections); i++)
+        fprintf(file, "%s, exporter: { %s: { endpoint: \"http://%s%s%s\", compression: gzip } } %s\n", sections[i][1],
+                kind, address, with_path ? "/v1/" : "", with_path ? sections[i][0] : "", sections[i][2]);
     fclose(file);
     rename(fresh, config);
 }
 
 static void configure_grpc(const struct test_collector *collector)
 {
-    char exporter[128];
-    snprintf(exporter, sizeof exporter, "{ otlp_grpc: { endpoint: \"http://%s\", compression: gzip } }",
-             collector->grpc);
-    configure(exporter);
+    configure("otlp_grpc", collector->grpc, false);
+}
+
+static void configure_http(const struct test_collector *collector)
+{
+    configure("otlp_http", collector->http, true);
 }
 
 static int set_up(void **state)
@@ -74,18 +80,35 @@ static void do_work(char out_trace_id[33])
     otel_span_end(&span);
 }
 
-static void test_trace_log_and_metric_arrive_and_belong_together(void **state)
+static void deliver(void (*configure_for)(const struct test_collector *collector))
 {
-    (void)state;
     struct test_collector collector;
     char trace_id[33];
     collector_open(&collector, NULL);
-    configure_grpc(&collector);
+    configure_for(&collector);
     start();
     do_work(trace_id);
     assert_true(otel_stop(WAIT_MS));
-    json_decref(collector_wait(&collector, "trace_id=%s&spans=1&logs=1", trace_id));
+    json_decref(collector_wait(&collector, "trace_id=%s&spans=1&logs=1&points=1", trace_id));
+    json_t *names = collector_get(&collector, "/api/metrics");
+    char *text = json_dumps(names, 0);
+    assert_non_null(strstr(text, "delivery.work"));
+    assert_non_null(strstr(text, "otel.sdk.span.started"));
+    free(text);
+    json_decref(names);
     collector_close(&collector);
+}
+
+static void test_trace_log_and_metric_arrive_over_grpc_and_belong_together(void **state)
+{
+    (void)state;
+    deliver(configure_grpc);
+}
+
+static void test_trace_log_and_metric_arrive_over_http_and_belong_together(void **state)
+{
+    (void)state;
+    deliver(configure_http);
 }
 
 static void test_reload_moves_all_signals_to_another_collector(void **state)
@@ -98,7 +121,7 @@ static void test_reload_moves_all_signals_to_another_collector(void **state)
     configure_grpc(&first);
     start();
     do_work(before);
-    configure_grpc(&second);
+    configure_http(&second);
     assert_true(otel_reload());
     do_work(after);
     assert_true(otel_stop(WAIT_MS));
@@ -111,7 +134,10 @@ static void test_reload_moves_all_signals_to_another_collector(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_trace_log_and_metric_arrive_and_belong_together, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_trace_log_and_metric_arrive_over_grpc_and_belong_together, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_trace_log_and_metric_arrive_over_http_and_belong_together, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_reload_moves_all_signals_to_another_collector, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("otel delivery", tests, NULL, NULL);

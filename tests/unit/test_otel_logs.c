@@ -1,4 +1,5 @@
 /* Records from the logger and from lines of the log, through real processors, into an exporter that keeps them. */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -255,7 +256,7 @@ static void test_record_joins_the_current_context_or_the_one_it_is_given(void **
 {
     (void)state;
     static const uint8_t none[16];
-    struct trace_context current = trace_new(), given = trace_new(), invalid = {0};
+    struct trace_context current = trace_new(), given = trace_new(), invalid = {.flags = 3};
     assert_true(commit());
     struct otel_log log = log_of("x");
     struct otel_logger *logger = otel_logger("test", NULL, NULL);
@@ -276,6 +277,7 @@ static void test_record_joins_the_current_context_or_the_one_it_is_given(void **
     assert_int_equal(all.records[1].flags, 3);
     assert_memory_equal(all.records[2].trace_id, given.trace_id, 16);
     assert_memory_equal(all.records[3].trace_id, none, 16);
+    assert_int_equal(all.records[3].flags, 0);
 }
 
 static void test_attributes_are_kept_within_the_limits_and_the_rest_is_counted(void **state)
@@ -328,6 +330,22 @@ static void test_full_queue_drops_what_does_not_fit(void **state)
     open_gate(true);
     logs_flush(soon());
     assert_int_equal(all.count, 4 + 8);
+}
+
+static void test_memory_is_used_again(void **state)
+{
+    (void)state;
+    enum { RECORDS = 20000, BODY_BYTES = 2000, MOST_BYTES = 8 << 20 };
+    char body[BODY_BYTES + 1];
+    memset(body, 'x', BODY_BYTES);
+    body[BODY_BYTES] = '\0';
+    all.refuses = true;
+    assert_true(commit());
+    size_t before = mallinfo2().uordblks;
+    for (unsigned i = 0; i < RECORDS; i++)
+        emit(body);
+    logs_flush(soon());
+    assert_true(mallinfo2().uordblks < before + MOST_BYTES);
 }
 
 static void test_without_a_pipeline_nothing_happens(void **state)
@@ -495,6 +513,19 @@ static void test_equal_settings_keep_the_processor_and_its_queue(void **state)
     assert_int_equal(all.records[1].attribute_count, 1);
 }
 
+static void test_equal_processors_stay_two(void **state)
+{
+    (void)state;
+    settings.log_processor_count = 2;
+    processors[1].exporter.endpoint = "first";
+    assert_true(commit());
+    assert_true(commit());
+    emit("x");
+    assert_true(logs_flush(soon()));
+    assert_int_equal(all.opened, 2);
+    assert_int_equal(all.count, 2);
+}
+
 static void test_replaced_processor_sends_what_it_holds_where_it_was_meant_to_go(void **state)
 {
     (void)state;
@@ -606,6 +637,7 @@ int main(void)
         LOG_TEST(test_attributes_are_kept_within_the_limits_and_the_rest_is_counted),
         LOG_TEST(test_every_processor_gets_every_record_once),
         LOG_TEST(test_full_queue_drops_what_does_not_fit),
+        LOG_TEST(test_memory_is_used_again),
         LOG_TEST(test_without_a_pipeline_nothing_happens),
         LOG_TEST(test_stop_exports_the_rest_and_what_comes_later_is_not_recorded),
         LOG_TEST(test_unnamed_logger_works),
@@ -615,6 +647,7 @@ int main(void)
         LOG_TEST(test_lines_of_the_sdks_threads_stay_on_stderr),
         LOG_TEST(test_failing_export_does_not_make_records_to_export),
         LOG_TEST(test_equal_settings_keep_the_processor_and_its_queue),
+        LOG_TEST(test_equal_processors_stay_two),
         LOG_TEST(test_replaced_processor_sends_what_it_holds_where_it_was_meant_to_go),
         LOG_TEST(test_new_processor_inherits_what_the_old_one_could_not_send_in_time),
         LOG_TEST(test_exporter_that_cannot_be_opened_leaves_everything_as_it_was),

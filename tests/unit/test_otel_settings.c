@@ -256,21 +256,21 @@ static void test_attributes_that_are_not_of_their_type_are_refused(void **state)
 {
     (void)state;
     refuse(ATTRIBUTE("{name: a, value: 5}"),
-           "otel.yaml:4:23: resource.attributes[0].value: expected a text, got 5; quote it");
+           "otel.yaml:4:24: resource.attributes[0].value: expected a text, got 5; quote it");
     refuse(ATTRIBUTE("{name: a, value: \"5\", type: int}"),
-           "otel.yaml:4:23: resource.attributes[0].value: expected an integer of 64 bits, as type says, got \"5\"");
+           "otel.yaml:4:24: resource.attributes[0].value: expected an integer of 64 bits, as type says, got \"5\"");
     refuse(ATTRIBUTE("{name: a, value: 99999999999999999999, type: int}"),
-           "otel.yaml:4:23: resource.attributes[0].value: expected an integer of 64 bits, as type says, got "
+           "otel.yaml:4:24: resource.attributes[0].value: expected an integer of 64 bits, as type says, got "
            "99999999999999999999");
     refuse(ATTRIBUTE("{name: a, value: yes, type: bool}"),
-           "otel.yaml:4:23: resource.attributes[0].value: expected true or false, as type says, got \"yes\"");
+           "otel.yaml:4:24: resource.attributes[0].value: expected true or false, as type says, got \"yes\"");
     refuse(ATTRIBUTE("{name: a, value: x, type: double}"),
-           "otel.yaml:4:23: resource.attributes[0].value: expected a number, as type says, got \"x\"");
+           "otel.yaml:4:24: resource.attributes[0].value: expected a number, as type says, got \"x\"");
     refuse(ATTRIBUTE("{name: a, value: [], type: int_array}"),
-           "otel.yaml:4:23: resource.attributes[0].value: expected a list with 1 item or more, got an empty one");
+           "otel.yaml:4:24: resource.attributes[0].value: expected a list with 1 item or more, got an empty one");
     refuse(ATTRIBUTE("{name: a, value: [1, x], type: double_array}"),
-           "otel.yaml:4:27: resource.attributes[0].value[1]: expected a number, as type says, got \"x\"");
-    refuse(ATTRIBUTE("{name: a, value: b, type: text}"), "otel.yaml:4:32: resource.attributes[0].type: expected one of "
+           "otel.yaml:4:28: resource.attributes[0].value[1]: expected a number, as type says, got \"x\"");
+    refuse(ATTRIBUTE("{name: a, value: b, type: text}"), "otel.yaml:4:33: resource.attributes[0].type: expected one of "
                                                          "string, bool, int, double, string_array, bool_array, "
                                                          "int_array, double_array, got \"text\"");
     refuse(ATTRIBUTE("{name: a}"), "otel.yaml:4:7: resource.attributes[0]: value must be set");
@@ -411,7 +411,7 @@ static void test_samplers_have_exactly_one_key_that_is_known(void **state)
     refuse(TRACER "  sampler: {always_on: yes}\n",
            "otel.yaml:4:24: tracer_provider.sampler.always_on: expected a mapping, got \"yes\"");
     refuse(TRACER "  sampler: {parent_based: {root: }}\n",
-           "otel.yaml:4:33: tracer_provider.sampler.parent_based.root: expected a mapping with " SAMPLERS
+           "otel.yaml:4:34: tracer_provider.sampler.parent_based.root: expected a mapping with " SAMPLERS
            ", got nothing");
 }
 
@@ -464,7 +464,7 @@ static void test_processors_are_read(void **state)
         "    - batch: {schedule_delay: 7, export_timeout: 8, max_queue_size: 10, max_export_batch_size: 10, exporter: "
         "{otlp_file/development: }}\n");
     const struct processor_settings *spans = settings->span_processors;
-    assert_int_equal(spans[0].schedule_delay_ms, 0);
+    assert_int_equal(spans[0].schedule_delay_ms, 1); /* so that nobody spins */
     assert_int_equal(spans[0].export_timeout_ms, 0);
     assert_int_equal(spans[0].max_export_batch_size, 100);
     assert_string_equal(spans[0].exporter.output_stream, "file:///tmp/spans.jsonl");
@@ -482,11 +482,11 @@ static void test_processors_that_cannot_work_are_refused(void **state)
     refuse(HEAD "tracer_provider: {processors: []}\n",
            "otel.yaml:2:31: tracer_provider.processors: expected a list with 1 item or more, got an empty one");
     refuse(HEAD "tracer_provider: {processors: [{batch: }]}\n",
-           "otel.yaml:2:39: tracer_provider.processors[0].batch: expected a mapping, got nothing");
+           "otel.yaml:2:40: tracer_provider.processors[0].batch: expected a mapping, got nothing");
     refuse(HEAD "tracer_provider: {processors: [{batch: {}}]}\n",
            "otel.yaml:2:40: tracer_provider.processors[0].batch: exporter must be set");
     refuse(HEAD "tracer_provider: {processors: [{batch: {exporter: }}]}\n",
-           "otel.yaml:2:50: tracer_provider.processors[0].batch.exporter: expected a mapping with one of otlp_http, "
+           "otel.yaml:2:51: tracer_provider.processors[0].batch.exporter: expected a mapping with one of otlp_http, "
            "otlp_grpc, otlp_file/development, console, got nothing");
     refuse(HEAD "tracer_provider: {processors: [{batch: {max_queue_size: 0, exporter: {console: }}}]}\n",
            "otel.yaml:2:57: tracer_provider.processors[0].batch.max_queue_size: expected an integer from 1 to 1048576, "
@@ -653,8 +653,9 @@ static void test_readers_are_read(void **state)
         "    - pull: {exporter: {prometheus/development: {host: 0.0.0.0, port: 0, scope_info_enabled: false, "
         "target_info_enabled/development: false, resource_constant_labels: {excluded: [process.*]}, "
         "translation_strategy: no_translation/development}}}\n"
-        "    - pull: {exporter: {prometheus/development: }}\n");
-    assert_int_equal(settings->reader_count, 4);
+        "    - pull: {exporter: {prometheus/development: }}\n"
+        "    - periodic: {interval: 0, exporter: {console: }}\n");
+    assert_int_equal(settings->reader_count, 5);
     assert_int_equal(settings->exemplar_filter, EXEMPLARS_ALWAYS_OFF);
     const struct reader_settings *r = settings->readers;
     assert_false(r[0].pull);
@@ -680,6 +681,7 @@ static void test_readers_are_read(void **state)
     assert_null(r[3].exporter.resource_labels_included);
     assert_string_equal(r[3].exporter.translation_strategy, "underscore_escaping_with_suffixes");
     assert_false(r[3].exporter.without_scope_info);
+    assert_int_equal(r[4].interval_ms, 1);
     settings_free(settings);
 }
 
@@ -775,11 +777,11 @@ static void test_views_that_cannot_work_are_refused(void **state)
            "otel.yaml:4:11: meter_provider.views[0]: stream.name needs a selector.instrument_name without wildcards");
     refuse(METER
            "  views: [{selector: {}, stream: {aggregation: {explicit_bucket_histogram: {boundaries: [1, 1]}}}}]\n",
-           "otel.yaml:4:88: meter_provider.views[0].stream.aggregation.explicit_bucket_histogram.boundaries: expected "
+           "otel.yaml:4:89: meter_provider.views[0].stream.aggregation.explicit_bucket_histogram.boundaries: expected "
            "boundaries in ascending order");
     refuse(METER
            "  views: [{selector: {}, stream: {aggregation: {explicit_bucket_histogram: {boundaries: [.inf]}}}}]\n",
-           "otel.yaml:4:89: meter_provider.views[0].stream.aggregation.explicit_bucket_histogram.boundaries[0]: "
+           "otel.yaml:4:90: meter_provider.views[0].stream.aggregation.explicit_bucket_histogram.boundaries[0]: "
            "expected a "
            "finite number, got .inf");
     refuse(METER
@@ -819,7 +821,7 @@ static void test_broken_yaml_is_refused_at_its_place(void **state)
     refuse(HEAD "a: \"\\0\"\n", "otel.yaml:2:4: a: expected UTF-8 without NUL characters");
     refuse(HEAD "\"\\0\": a\n", "otel.yaml:2:1: expected a key without NUL characters");
     refuse(HEAD "other: {\"A key\": \"\\0\"}\n", "otel.yaml:2:18: other.?: expected UTF-8 without NUL characters");
-    refuse_bytes(HEAD "\xc3\xa9: a\nb: c\xff\n", 30, "otel.yaml:3:4: invalid leading UTF-8 octet");
+    refuse_bytes(HEAD "\xc3\xa9: a\nb: c\xff\n", 31, "otel.yaml:3:5: invalid leading UTF-8 octet");
     refuse_bytes(HEAD "a: \0\n", 24, "otel.yaml:2:4: control characters are not allowed");
     accept("\xef\xbb\xbf" HEAD);
 }

@@ -26,7 +26,7 @@ struct trace_context {
 
 /* Where a context is read from or written to: request headers, gRPC metadata, message fields. */
 struct carrier {
-    const char *(*get)(const struct carrier *carrier, const char *key);             /* NULL: not there */
+    const char *(*get)(const struct carrier *carrier, const char *key); /* NULL: not there; several: joined by commas */
     void (*set)(const struct carrier *carrier, const char *key, const char *value); /* copies */
 };
 

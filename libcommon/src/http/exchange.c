@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/log.h"
 #include "common/mem.h"
@@ -15,10 +16,15 @@ enum { ARENA_BYTES = 8192, BODY_FIRST_BYTES = 4096, IDLE_EXCHANGES_MAX = 256 };
 
 /* --- life */
 
+/* Several fields of one name are one list (RFC 9110, 5.3). */
 static const char *carry(const struct carrier *carrier, const char *key)
 {
     const struct exchange *exchange = container_of(carrier, const struct exchange, carrier);
-    return http_header(&exchange->req, key);
+    const char *name, *value, *joined = NULL;
+    for (unsigned i = 0; http_header_at(&exchange->req, i, &name, &value); i++)
+        if (strcasecmp(name, key) == 0)
+            joined = joined ? arena_print(exchange->req.arena, "%s,%s", joined, value) : value;
+    return joined;
 }
 
 static struct exchange *exchange_take(struct http_server *server)

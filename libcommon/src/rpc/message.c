@@ -113,12 +113,15 @@ enum { VALUE_BYTES_MAX = 8192 };
 static const char *received_get(const struct carrier *carrier, const char *key)
 {
     const struct rpc_received *received = (const struct rpc_received *)carrier;
+    const char *joined = NULL;
     for (size_t i = 0; i < received->metadata->count; i++) {
         const grpc_metadata *entry = &received->metadata->metadata[i];
-        if (grpc_slice_str_cmp(entry->key, key) == 0)
-            return rpc_slice_text(received->arena, entry->value, VALUE_BYTES_MAX);
+        if (grpc_slice_str_cmp(entry->key, key) != 0)
+            continue;
+        const char *value = rpc_slice_text(received->arena, entry->value, VALUE_BYTES_MAX);
+        joined = joined ? arena_print(received->arena, "%s,%s", joined, value) : value;
     }
-    return NULL;
+    return joined;
 }
 
 void rpc_received_init(struct rpc_received *received, const grpc_metadata_array *metadata, struct arena *arena)

@@ -10,9 +10,10 @@
 #include "common/arena.h"
 #include "common/trace.h"
 
-/* The percent-decoded value of an entry, in the arena, or NULL. */
+/* The percent-decoded value of an entry, in the arena, or NULL. Broken UTF-8 and NULs in it become U+FFFD. */
 const char *otel_baggage_get(const struct trace_context *context, const char *key, struct arena *arena);
-/* metadata ("k=v;flag") may be NULL. False, and the context as it was: a key that is no token, or beyond the limits. */
+/* metadata ("k=v;flag") may be NULL. False, and the context as it was: a key that is no token, metadata that are no
+ * properties, or beyond the limits. */
 bool otel_baggage_set(struct trace_context *context, const char *key, const char *value, const char *metadata,
                       struct arena *arena);
 void otel_baggage_remove(struct trace_context *context, const char *key, struct arena *arena);
@@ -22,8 +23,8 @@ void otel_baggage_each(const struct trace_context *context, struct arena *arena,
 
 /* The value of a tracestate member, in the arena, or NULL. */
 const char *otel_tracestate_get(const struct trace_context *context, const char *key, struct arena *arena);
-/* The member moves to the front; NULL removes it. False: malformed key or value. Beyond 32 members or 512 bytes the
- * last ones fall off. */
+/* The member moves to the front; NULL removes it. False: malformed key or value, or more than 512 bytes by itself.
+ * Beyond 32 members the last one falls off, beyond 512 bytes members over 128 bytes do first, then the last ones. */
 bool otel_tracestate_set(struct trace_context *context, const char *key, const char *value, struct arena *arena);
 
 /* With the propagators of the settings (tracecontext and baggage until told otherwise). out is {0} or the context

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "common/clock.h"
 #include "common/err.h"
@@ -30,6 +31,8 @@ enum {
 struct grpc_sender {
     struct sender sender; /* first */
     char *target;
+    int loopback_port; /* of localhost, else 0; the target is then 127.0.0.1 and ::1 in turns */
+    bool loopback_v6, unreachable;
     bool secure;
     uint64_t pem_version;
     grpc_channel *channel;
@@ -80,6 +83,10 @@ static grpc_channel *channel_new(const struct grpc_sender *grpc, grpc_channel_cr
     add_int(&args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, CONNECT_AGAIN_MAX_MS);
     add_int(&args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_MS);
     add_int(&args, GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, CONNECT_AGAIN_MAX_MS);
+    char authority[sizeof "localhost:65535"];
+    snprintf(authority, sizeof authority, "localhost:%d", grpc->loopback_port);
+    if (grpc->loopback_port)
+        add_text(&args, GRPC_ARG_DEFAULT_AUTHORITY, authority);
     if (grpc->sender.settings->gzip)
         add_int(&args, GRPC_COMPRESSION_CHANNEL_DEFAULT_ALGORITHM, GRPC_COMPRESS_GZIP);
     return grpc_channel_create(grpc->target, credentials, &args);
@@ -91,28 +98,46 @@ static grpc_channel_credentials *credentials_new(const struct pem_files *files)
     return grpc_ssl_credentials_create_ex(files->ca, files->cert ? &pair : NULL, NULL, NULL);
 }
 
-static bool connect_plain(struct grpc_sender *grpc)
+/* Takes credentials. */
+static void replace_channel(struct grpc_sender *grpc, grpc_channel_credentials *credentials)
 {
-    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
-    grpc->channel = channel_new(grpc, credentials);
-    grpc_channel_credentials_release(credentials);
-    return true;
-}
-
-/* The old channel stays when the files are no good. */
-static bool connect_secure(struct grpc_sender *grpc, char *message, size_t message_bytes)
-{
-    struct pem_files files;
-    if (!pem_files_read(&grpc->sender.settings->tls, &files, message, message_bytes))
-        return false;
-    grpc_channel_credentials *credentials = credentials_new(&files);
-    grpc->pem_version = files.version;
-    pem_files_free(&files);
     if (grpc->channel)
         grpc_channel_destroy(grpc->channel);
     grpc->channel = channel_new(grpc, credentials);
     grpc_channel_credentials_release(credentials);
+}
+
+/* The old channel stays when the files are no good. */
+static bool connect(struct grpc_sender *grpc, char *message, size_t message_bytes)
+{
+    struct pem_files files;
+    if (!grpc->secure) {
+        replace_channel(grpc, grpc_insecure_credentials_create());
+        return true;
+    }
+    if (!pem_files_read(&grpc->sender.settings->tls, &files, message, message_bytes))
+        return false;
+    grpc->pem_version = files.version;
+    replace_channel(grpc, credentials_new(&files));
+    pem_files_free(&files);
     return true;
+}
+
+/* c-ares 1.18, which looks names up for grpc, loses memory with each look-up of localhost. */
+static void set_loopback(struct grpc_sender *grpc, bool v6)
+{
+    grpc->loopback_v6 = v6;
+    free(grpc->target);
+    grpc->target = mem_print(v6 ? "ipv6:%%5B::1%%5D:%d" : "ipv4:127.0.0.1:%d", grpc->loopback_port);
+}
+
+static void try_other_loopback(struct grpc_sender *grpc)
+{
+    char message[512];
+    if (!grpc->loopback_port || !grpc->unreachable)
+        return;
+    set_loopback(grpc, !grpc->loopback_v6);
+    connect(grpc, message, sizeof message);
 }
 
 /* Certificates are replaced while the process lives. */
@@ -123,7 +148,7 @@ static void follow_files(struct grpc_sender *grpc)
     if (!grpc->secure || version == grpc->pem_version)
         return;
     grpc->pem_version = version;
-    if (!connect_secure(grpc, message, sizeof message))
+    if (!connect(grpc, message, sizeof message))
         log_event(LOG_WARN, "changed TLS files are not taken over", log_text("endpoint", grpc->sender.endpoint.shown),
                   log_text("detail", message));
 }
@@ -300,8 +325,11 @@ static struct attempt attempt(struct sender *sender, int64_t deadline_ns)
     struct reply reply = {.detail = grpc_empty_slice()};
     grpc_metadata_array_init(&reply.initial);
     grpc_metadata_array_init(&reply.trailing);
+    try_other_loopback(grpc);
     grpc_call *call = call_new(grpc, deadline_ns);
     struct attempt result = exchange(grpc, call, &reply);
+    grpc->unreachable = reply.status == GRPC_STATUS_UNAVAILABLE &&
+                        grpc_channel_check_connectivity_state(grpc->channel, 0) != GRPC_CHANNEL_READY;
     grpc_call_unref(call);
     grpc_byte_buffer_destroy(reply.message);
     grpc_slice_unref(reply.detail);
@@ -378,6 +406,11 @@ static bool target_make(struct grpc_sender *grpc, char *message, size_t message_
         return false;
     }
     grpc->secure = endpoint->secure;
+    if (strcasecmp(endpoint->host, "localhost") == 0) {
+        grpc->loopback_port = endpoint->port;
+        set_loopback(grpc, false);
+        return true;
+    }
     bool v6 = strchr(endpoint->host, ':') != NULL;
     grpc->target = v6 ? mem_print("ipv6:%%5B%s%%5D:%d", endpoint->host, endpoint->port)
                       : mem_print("dns:///%s:%d", endpoint->host, endpoint->port);
@@ -442,7 +475,7 @@ struct exporter *grpc_exporter_open(const struct exporter_settings *settings, en
     grpc->request = grpc_empty_slice();
     core_open(grpc);
     bool ok = target_make(grpc, message, message_bytes) && headers_make(grpc, message, message_bytes) &&
-              (grpc->secure ? connect_secure(grpc, message, message_bytes) : connect_plain(grpc));
+              connect(grpc, message, message_bytes);
     if (ok)
         return &grpc->sender.exporter;
     sender_free(&grpc->sender.exporter);

@@ -161,7 +161,7 @@ static enum metric_type type_of(const struct stream *stream)
 static struct metric *add_metric(struct collection *out, const struct store *store)
 {
     const struct stream *stream = &store->stream;
-    const char *description = stream->description ? stream->description : atomic_load(&store->instrument->description);
+    const char *description = stream->description ? stream->description : instrument_description(store->instrument);
     out->metrics = mem_resize(out->metrics, out->count + 1, sizeof *out->metrics);
     struct metric *metric = &out->metrics[out->count++];
     *metric = (struct metric){.scope = store->instrument->scope,

@@ -28,12 +28,18 @@ struct otel_callback {
     void *arg;
 };
 
+/* A longer one takes the place of a shorter one, which may still be in somebody's hands. */
+struct description {
+    struct description *shorter;
+    char text[];
+};
+
 struct instrument {
     _Atomic(struct instrument *) next; /* all, oldest first */
     struct instrument *sibling;        /* of the same meter; the registry's lock, as the rest that is not constant */
     const struct sdk_scope *scope;
     const char *name, *unit; /* never NULL */
-    _Atomic(const char *) description;
+    _Atomic(struct description *) description;
     enum instrument_kind kind;
     bool integer;
     const double *bounds; /* advice, or NULL */
@@ -43,8 +49,7 @@ struct instrument {
     struct bound *bound; /* its bound handles */
     unsigned bound_handles;
     _Atomic(struct otel_callback *) callbacks; /* removed under the collection's lock */
-    bool warned;                               /* of a name that two streams have, or of other differences */
-    bool view_warned;
+    enum { WARNED_OF_WORDS = 1, WARNED_OF_NAME = 2, WARNED_OF_VIEW = 4 } warned; /* each once */
 };
 
 /* The instrument narrowed to one attribute set. */
@@ -93,6 +98,11 @@ struct instrument *instrument_get(struct otel_meter *meter, enum instrument_kind
                                   const struct otel_instrument_options *options);
 /* Warns, once an instrument, when one of its streams has the name of another stream. Under the registry's lock. */
 void instrument_check_names(struct instrument *instrument);
+
+static inline const char *instrument_description(const struct instrument *instrument)
+{
+    return atomic_load_explicit(&instrument->description, memory_order_acquire)->text;
+}
 
 /* Under the registry's lock: what bound has to reach for route. */
 struct binding *binding_new(const struct bound *bound, const struct route *route);

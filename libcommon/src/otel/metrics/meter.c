@@ -126,28 +126,54 @@ static bool same_advice(const struct instrument *a, const struct instrument *b)
     return a->bound_count == 0 || memcmp(a->bounds, b->bounds, sizeof *a->bounds * a->bound_count) == 0;
 }
 
-static void warn_once(struct instrument *instrument, const char *message, const char *advice)
+static void warn_of_words(struct instrument *instrument, const char *message, const char *advice)
 {
-    if (instrument->warned)
+    if (instrument->warned & WARNED_OF_WORDS)
         return;
-    instrument->warned = true;
+    instrument->warned |= WARNED_OF_WORDS;
     log_event(LOG_WARN, message, log_text("instrument", instrument->name), log_text("meter", instrument->scope->name),
               log_text("advice", advice));
 }
 
-/* The first one's words count, but of two descriptions the longer one is kept, as the data model recommends. */
-static void compare_rest(struct instrument *old, const struct instrument *wanted)
+static struct description *describe(const char *text, struct description *shorter)
 {
-    const char *description = atomic_load(&old->description), *other = atomic_load(&wanted->description);
-    if (strcmp(old->name, wanted->name) != 0)
-        warn_once(old, "an instrument was asked for in another case", "names have no case: write it as the first time");
-    if (!same_advice(old, wanted))
-        warn_once(old, "an instrument was asked for with other advice", "the first one's bounds and keys count");
-    if (strcmp(description, other) == 0)
+    size_t bytes = strlen(text) + 1;
+    struct description *description = mem_alloc(sizeof *description + bytes);
+    memcpy(description->text, text, bytes);
+    description->shorter = shorter;
+    return description;
+}
+
+static bool views_describe(const struct instrument *instrument)
+{
+    const struct route *route = instrument_route(instrument);
+    for (unsigned i = 0; route && i < route->count; i++)
+        if (!route->stores[i]->stream.description)
+            return false;
+    return route && route->count > 0;
+}
+
+/* Of two descriptions the longer one is kept, as the data model recommends. */
+static void compare_description(struct instrument *old, const char *text)
+{
+    const char *before = instrument_description(old);
+    if (strcmp(before, text) == 0)
         return;
-    if (strlen(other) > strlen(description))
-        atomic_store(&old->description, mem_text(other));
-    warn_once(old, "an instrument was asked for with another description", "a view can set stream.description");
+    if (strlen(text) > strlen(before))
+        atomic_store(&old->description, describe(text, atomic_load(&old->description)));
+    if (!views_describe(old))
+        warn_of_words(old, "an instrument was asked for with another description", "a view can set stream.description");
+}
+
+/* Otherwise the first one's words count. */
+static void compare_rest(struct instrument *old, const struct instrument *wanted, const char *description)
+{
+    if (strcmp(old->name, wanted->name) != 0)
+        warn_of_words(old, "an instrument was asked for in another case",
+                      "names have no case: write it as the first time");
+    if (!same_advice(old, wanted))
+        warn_of_words(old, "an instrument was asked for with other advice", "the first one's bounds and keys count");
+    compare_description(old, description);
 }
 
 /* --- conflicts */
@@ -165,28 +191,30 @@ static bool any_shares_name(const struct store *store, const struct route *route
     return false;
 }
 
-static bool name_is_taken(const struct store *store, const struct instrument *from)
+/* The other instrument of the meter that has a stream of this name, which may be the same one. */
+static struct instrument *find_rival(const struct instrument *instrument, struct instrument *from)
 {
-    for (const struct instrument *i = from; i; i = i->sibling)
-        if (any_shares_name(store, atomic_load_explicit(&i->route, memory_order_relaxed)))
-            return true;
-    return false;
-}
-
-static const struct otel_meter *meter_of(const struct instrument *instrument)
-{
-    return find_meter(instrument->scope);
+    const struct route *route = instrument_route(instrument);
+    for (struct instrument *i = from; i; i = i->sibling)
+        for (unsigned s = 0; route && s < route->count; s++)
+            if (any_shares_name(route->stores[s], instrument_route(i)))
+                return i;
+    return NULL;
 }
 
 void instrument_check_names(struct instrument *instrument)
 {
-    const struct route *route = atomic_load_explicit(&instrument->route, memory_order_relaxed);
-    const struct otel_meter *meter = meter_of(instrument);
-    for (unsigned i = 0; route && i < route->count; i++)
-        if (name_is_taken(route->stores[i], meter->instruments))
-            warn_once(instrument, "two metrics have one name",
-                      "a view that selects one of them, by instrument_type or unit if the names are the same, can "
-                      "give it another stream.name");
+    if (instrument->warned & WARNED_OF_NAME)
+        return;
+    struct instrument *rival = find_rival(instrument, find_meter(instrument->scope)->instruments);
+    if (!rival)
+        return;
+    instrument->warned |= WARNED_OF_NAME;
+    rival->warned |= WARNED_OF_NAME;
+    log_event(LOG_WARN, "two metrics have one name", log_text("instrument", instrument->name),
+              log_text("other", rival->name), log_text("meter", instrument->scope->name),
+              log_text("advice", "a view that selects one of them, by instrument_type or unit if the names are the "
+                                 "same, can give it another stream.name"));
 }
 
 /* --- making */
@@ -224,7 +252,7 @@ static struct instrument *add_instrument(struct otel_meter *meter, const struct 
     instrument->scope = meter->scope;
     instrument->name = mem_text(wanted->name);
     instrument->unit = mem_text(wanted->unit);
-    instrument->description = mem_text(atomic_load(&wanted->description));
+    instrument->description = describe(options->description ? options->description : "", NULL);
     instrument->kind = wanted->kind;
     instrument->integer = wanted->integer;
     instrument->bounds = copy_bounds(options, instrument->name);
@@ -245,7 +273,7 @@ static struct instrument *get_valid(struct otel_meter *meter, const struct instr
 {
     struct instrument *instrument = find_same(meter, wanted);
     if (instrument)
-        compare_rest(instrument, wanted);
+        compare_rest(instrument, wanted, options->description ? options->description : "");
     else if (instrument_count < INSTRUMENTS_MAX)
         instrument = add_instrument(meter, wanted, options);
     else
@@ -260,7 +288,6 @@ struct instrument *instrument_get(struct otel_meter *meter, enum instrument_kind
     options = options ? options : &none;
     struct instrument wanted = {.name = name,
                                 .unit = options->unit ? options->unit : "",
-                                .description = options->description ? options->description : "",
                                 .kind = kind,
                                 .integer = options->number == OTEL_NUMBER_INT,
                                 .bounds = options->bounds,

@@ -250,9 +250,9 @@ static void add_streams(struct route_maker *maker, const struct metrics_pipeline
 
 static void check_views(struct instrument *instrument, const struct metrics_pipeline *pipeline)
 {
-    if (instrument->view_warned || !views_misfit(instrument, pipeline->views, pipeline->view_count))
+    if (instrument->warned & WARNED_OF_VIEW || !views_misfit(instrument, pipeline->views, pipeline->view_count))
         return;
-    instrument->view_warned = true;
+    instrument->warned |= WARNED_OF_VIEW;
     log_event(LOG_WARN, "a view is ignored: an asynchronous instrument has no histogram",
               log_text("instrument", instrument->name), log_text("meter", instrument->scope->name));
 }

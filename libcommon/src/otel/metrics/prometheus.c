@@ -15,6 +15,12 @@
 /* OpenMetrics: characters of all names and values of an exemplar's labels. */
 enum { EXEMPLAR_CHARACTERS_MAX = 128, TEXT_ARENA_BYTES = 16384 };
 
+/* The label sets of a family that several metrics share, by open addressing: none may be there twice. */
+struct series {
+    const char **slots; /* or NULL: nobody looks */
+    unsigned mask;
+};
+
 struct writer {
     struct buffer *out;
     const struct text_format *format;
@@ -24,6 +30,7 @@ struct writer {
     struct arena scratch;   /* of one point */
     struct label *resource; /* constant labels */
     unsigned resource_count;
+    struct series series;
 };
 
 /* One metric under the name that it gets. */
@@ -487,11 +494,57 @@ static void put_histogram(struct writer *writer, struct sample *sample, const st
     put_created(writer, sample, point);
 }
 
+static void warn_of_conflict(const struct family *family, const char *reason)
+{
+    static atomic_bool warned;
+    if (!atomic_exchange(&warned, true))
+        log_event(LOG_WARN, "something is left out of the Prometheus text", log_text("metric", family->metric->name),
+                  log_text("meter", family->metric->scope->name), log_text("family", family->header),
+                  log_text("reason", reason));
+}
+
+static uint64_t hash_text(const char *text)
+{
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
+    return hash;
+}
+
+/* The labels as one text, in the family's memory. */
+static const char *labels_text(struct writer *writer, const struct label *labels, unsigned count)
+{
+    struct buffer text = {0};
+    for (unsigned i = 0; i < count; i++)
+        put_label(&text, &labels[i], i == 0);
+    const char *copy = arena_text(&writer->arena, (const char *)text.data, text.size);
+    buffer_free(&text);
+    return copy;
+}
+
+static bool is_repeated(struct writer *writer, const struct label *labels, unsigned count)
+{
+    struct series *series = &writer->series;
+    if (!series->slots)
+        return false;
+    const char *text = labels_text(writer, labels, count);
+    unsigned i = (unsigned)hash_text(text) & series->mask;
+    for (; series->slots[i]; i = (i + 1) & series->mask)
+        if (strcmp(series->slots[i], text) == 0)
+            return true;
+    series->slots[i] = text;
+    return false;
+}
+
 static void put_point(struct writer *writer, const struct family *family, const struct metric_point *point)
 {
     struct label *labels;
     arena_reset(&writer->scratch);
     unsigned count = point_labels(writer, family->metric, point, &labels);
+    if (is_repeated(writer, labels, count)) {
+        warn_of_conflict(family, "another one has the same name and labels");
+        return;
+    }
     struct sample sample = {.family = family, .suffix = "", .labels = labels, .label_count = count};
     if (family->metric->type == METRIC_HISTOGRAM)
         put_histogram(writer, &sample, point);
@@ -544,29 +597,46 @@ static void put_header(struct writer *writer, const struct family *family)
         put_comment(writer, "UNIT", name, family->unit);
 }
 
-/* Of those with one name the first decides on the type; its help and unit stand for all. */
-static void warn_of_conflict(const struct family *family)
+static void open_series(struct writer *writer, const struct family *families, unsigned count)
 {
-    static atomic_bool warned;
-    if (!atomic_exchange(&warned, true))
-        log_event(LOG_WARN, "a metric is left out of the Prometheus text: another of its name has another type",
-                  log_text("metric", family->metric->name), log_text("meter", family->metric->scope->name),
-                  log_text("family", family->name));
+    size_t points = 0;
+    unsigned size = 16;
+    for (unsigned i = 0; i < count; i++)
+        points += families[i].metric->point_count;
+    while (size < 2 * points)
+        size *= 2;
+    writer->series = (struct series){count > 1 ? mem_array(size, sizeof *writer->series.slots) : NULL, size - 1};
 }
 
-static unsigned put_family(struct writer *writer, const struct family *families, unsigned count)
+/* Of those with one name the first decides on the type; its help and unit stand for all. */
+static void put_family(struct writer *writer, const struct family *families, unsigned count)
 {
-    unsigned i = 0;
     put_header(writer, families);
-    for (; i < count && strcmp(families[i].header, families->header) == 0; i++) {
+    open_series(writer, families, count);
+    for (unsigned i = 0; i < count; i++) {
         if (strcmp(type_name(families[i].metric), type_name(families->metric)) != 0) {
-            warn_of_conflict(&families[i]);
+            warn_of_conflict(&families[i], "another one of its name has another type");
             continue;
         }
         for (unsigned p = 0; p < families[i].metric->point_count; p++)
             put_point(writer, &families[i], &families[i].metric->points[p]);
     }
-    return i;
+    free(writer->series.slots);
+}
+
+static unsigned family_size(const struct family *families, unsigned count)
+{
+    unsigned size = 1;
+    while (size < count && strcmp(families[size].header, families->header) == 0)
+        size++;
+    return size;
+}
+
+/* There is one target only. */
+static bool is_target(const struct writer *writer, const struct family *family)
+{
+    const char *target = writer->format->openmetrics ? "target" : "target_info";
+    return !writer->settings->without_target_info && strcmp(family->header, target) == 0;
 }
 
 static void put_metrics(struct writer *writer, const struct metric *metrics, unsigned count)
@@ -580,11 +650,16 @@ static void put_metrics(struct writer *writer, const struct metric *metrics, uns
         *family = (struct family){.metric = &metrics[i], .order = i};
         family->name = family_name(&writer->arena, &metrics[i], &writer->translation, &family->unit);
         family->header = header_name(writer, family);
-        family_count++;
+        if (is_target(writer, family))
+            warn_of_conflict(family, "the name is the resource's");
+        else
+            family_count++;
     }
     qsort(families, family_count, sizeof *families, compare_families);
-    for (unsigned i = 0; i < family_count;)
-        i += put_family(writer, &families[i], family_count - i);
+    for (unsigned i = 0, size; i < family_count; i += size) {
+        size = family_size(&families[i], family_count - i);
+        put_family(writer, &families[i], size);
+    }
     free(families);
 }
 

@@ -26,7 +26,7 @@ struct batch_processor {
     struct arena arena;                 /* of the copies */
     struct processor_settings settings; /* as they were given; its exporter's live in exporting */
     struct sdk_resource resource;
-    unsigned batch_max;
+    unsigned batch_max, enough;   /* enough: to leave without waiting for more */
     int64_t delay_ns, timeout_ns; /* timeout CLOCK_NEVER: none */
     void (*release)(void *record);
     enum signal signal;
@@ -39,7 +39,7 @@ struct batch_processor {
 
     pthread_t thread;
     void **records; /* of the batch that is being exported */
-    int64_t due_ns; /* thread only: when a smaller batch leaves too; 0: nothing waits */
+    int64_t due_ns; /* thread only: when a smaller batch leaves, too */
 
     _Atomic(uint64_t) flush_to; /* a position of the ring that somebody waits for */
     _Atomic(int64_t) stop_ns;   /* deadline; CLOCK_NEVER: not stopping */
@@ -60,7 +60,7 @@ static void ring_bell(struct batch_processor *batch)
 
 static uint64_t waiting(const struct batch_processor *batch)
 {
-    return ring_head(&batch->ring) - ring_tail(&batch->ring);
+    return ring_count(&batch->ring);
 }
 
 static bool stopping(const struct batch_processor *batch)
@@ -106,7 +106,6 @@ static unsigned take(struct batch_processor *batch)
         else
             sched_yield(); /* its producer is between two instructions */
     }
-    atomic_fetch_sub_explicit(&batch->component.queue_size, count, memory_order_relaxed);
     return count;
 }
 
@@ -147,6 +146,11 @@ static void tell_progress(struct batch_processor *batch, uint64_t lost)
     pthread_mutex_unlock(&batch->lock);
 }
 
+static void set_due(struct batch_processor *batch)
+{
+    batch->due_ns = batch->delay_ns > 0 ? clock_now_ns() + batch->delay_ns : CLOCK_NEVER;
+}
+
 static void export_one_batch(struct batch_processor *batch)
 {
     unsigned count = take(batch);
@@ -154,25 +158,22 @@ static void export_one_batch(struct batch_processor *batch)
     uint64_t lost = send(batch, count);
     release_all(batch, count);
     tell_progress(batch, lost);
-    batch->due_ns = 0;
+    set_due(batch);
 }
 
-/* True when a batch is to leave now, after at most one sleep. */
+/* True when a batch is to leave now, after at most one sleep. A simple processor's thread is woken by each record.
+ * Others look at the queue every schedule_delay_ms, so that the first record of a quiet time wakes nobody: that would
+ * cost its maker several microseconds. */
 static bool await_batch(struct batch_processor *batch)
 {
     uint64_t count = waiting(batch);
-    if (count == 0) {
-        wait_for(batch, 1, CLOCK_NEVER);
-        return false;
+    if (count >= batch->enough || (count > 0 && told_to_hurry(batch)))
+        return true;
+    if (clock_now_ns() >= batch->due_ns) {
+        set_due(batch);
+        return count > 0;
     }
-    if (count >= batch->batch_max || told_to_hurry(batch))
-        return true;
-    int64_t now_ns = clock_now_ns();
-    if (batch->due_ns == 0)
-        batch->due_ns = now_ns + batch->delay_ns;
-    if (now_ns >= batch->due_ns)
-        return true;
-    wait_for(batch, batch->batch_max, batch->due_ns);
+    wait_for(batch, batch->enough, batch->due_ns);
     return false;
 }
 
@@ -180,6 +181,7 @@ static void *run(void *arg)
 {
     struct batch_processor *batch = arg;
     bridge_mute();
+    set_due(batch);
     while (!stopping(batch))
         if (await_batch(batch))
             export_one_batch(batch);
@@ -193,9 +195,7 @@ static void *run(void *arg)
 bool batch_add(struct batch_processor *batch, void *record)
 {
     uint64_t position;
-    atomic_fetch_add_explicit(&batch->component.queue_size, 1, memory_order_relaxed);
     if (!ring_put(&batch->ring, record, &position)) {
-        atomic_fetch_sub_explicit(&batch->component.queue_size, 1, memory_order_relaxed);
         component_failed(&batch->component, "queue_full", 1);
         batch->release(record);
         return false;
@@ -266,7 +266,6 @@ static uint64_t hand_on(struct batch_processor *batch, struct batch_processor *h
         else
             batch->release(record);
     }
-    atomic_fetch_sub_explicit(&batch->component.queue_size, count, memory_order_relaxed);
     if (count > 0 && !heir)
         component_failed(&batch->component, "shutdown", count);
     return count;
@@ -355,6 +354,7 @@ static struct batch_processor *batch_new(const struct processor_settings *settin
     batch->settings = *settings;
     batch->batch_max = batch_max < queue_size ? batch_max : queue_size;
     batch->delay_ns = simple ? 0 : settings->schedule_delay_ms * NS_PER_MS;
+    batch->enough = batch->delay_ns > 0 ? batch->batch_max : 1;
     batch->timeout_ns = timeout_ns(simple ? SIMPLE_TIMEOUT_MS : settings->export_timeout_ms);
     batch->release = release;
     batch->signal = signal;
@@ -369,6 +369,7 @@ static struct batch_processor *batch_new(const struct processor_settings *settin
     batch->component.role = COMPONENT_PROCESSOR;
     batch->component.signal = signal;
     batch->component.type = component_type(settings->batch, signal);
+    batch->component.queue = &batch->ring;
     batch->component.queue_capacity = queue_size;
     list_init(&batch->component.list);
     component_add(&batch->component);

@@ -2,9 +2,9 @@
  *
  * Producers hand over pointers without waiting (bounded lock-free queue; full: the record goes back to its owner and is
  * counted as dropped with queue_full). The thread exports when max_export_batch_size records wait or
- * schedule_delay_ms has passed since the first of them, hands every record back through release, and counts by its
- * component. A simple processor is one with batches of one record and no delay: exporting on the caller's thread would
- * block it. */
+ * schedule_delay_ms after its last look, so that none waits longer, hands every record back through release, and counts
+ * by its component. A simple processor is one with batches of one record and no delay: exporting on the caller's thread
+ * would block it. */
 #ifndef OTEL_SDK_BATCH_H
 #define OTEL_SDK_BATCH_H
 

@@ -12,7 +12,7 @@ static const char replacement[] = "\xef\xbf\xbd";
 /* --- texts */
 
 /* Copies what is ASCII all through, as nearly all texts are, in one go; out has room for a NUL. False: it is not. */
-static bool copy_ascii(char *out, const char *text, size_t bytes)
+static inline __attribute__((always_inline)) bool copy_ascii(char *out, const char *text, size_t bytes)
 {
     uint64_t any = 0, word;
     size_t i = 0;
@@ -225,13 +225,46 @@ static void grow(struct arena *arena, struct attribute_list *list, unsigned coun
     list->capacity = capacity;
 }
 
-/* A text that fits takes the place of the one before, so that setting a key over and over does not fill the arena. */
+/* The text of an item has the number of bytes that it has room for ahead of it: setting a key over and over does not
+ * fill the arena. */
+static char *give_room(char *room, size_t bytes)
+{
+    uint32_t capacity = (uint32_t)bytes;
+    memcpy(room, &capacity, sizeof capacity);
+    return room + sizeof capacity;
+}
+
+static size_t room_of(const struct otel_value *value)
+{
+    uint32_t capacity = 0;
+    if (value->type == OTEL_TEXT)
+        memcpy(&capacity, value->text - sizeof capacity, sizeof capacity);
+    return capacity;
+}
+
+/* old may be empty. */
+static void replace_text(struct arena *arena, struct otel_value *old, const struct otel_value *value, int length_max)
+{
+    size_t room = room_of(old), copied = cut(value->count, length_max);
+    char *text = old->type == OTEL_TEXT ? (char *)(uintptr_t)old->text : NULL;
+    if (!text || copied > room || !copy_ascii(text, value->text, copied)) {
+        copied = clean(value->text, value->count, length_max, NULL);
+        if (!text || copied > room) {
+            room = copied > 2 * room ? copied : 2 * room;
+            text = give_room(arena_alloc_raw(arena, sizeof(uint32_t) + room + 1), room);
+        }
+        clean(value->text, value->count, length_max, text);
+        text[copied] = '\0';
+    }
+    old->type = OTEL_TEXT;
+    old->count = (uint32_t)copied;
+    old->text = text;
+}
+
 static void replace(struct arena *arena, struct otel_value *old, const struct otel_value *value, int length_max)
 {
-    size_t copied = cut(value->count, length_max);
-    if (value->type == OTEL_TEXT && old->type == OTEL_TEXT && copied <= old->count &&
-        copy_ascii((char *)(uintptr_t)old->text, value->text, copied))
-        old->count = (uint32_t)copied;
+    if (value->type == OTEL_TEXT)
+        replace_text(arena, old, value, length_max);
     else
         copy_at(arena, value, length_max, 1, old);
 }
@@ -242,10 +275,12 @@ static __attribute__((noinline)) void put_cleaned(struct arena *arena, struct at
 {
     const char *cleaned = copy_clean(arena, key, &key_bytes, -1);
     struct otel_attribute *item = find(list, cleaned, beginning(cleaned, key_bytes));
-    if (!item)
+    if (!item) {
         item = &list->items[list->count++];
+        item->value = (struct otel_value){.type = OTEL_EMPTY};
+    }
     item->key = cleaned;
-    copy_at(arena, value, length_max, 1, &item->value);
+    replace(arena, &item->value, value, length_max);
 }
 
 /* Key and text lie side by side: one allocation for both. */
@@ -254,7 +289,8 @@ static void append(struct arena *arena, struct attribute_list *list, const char 
 {
     size_t key_room = key_bytes + 1 < KEY_BYTES_MIN ? KEY_BYTES_MIN : key_bytes + 1;
     size_t copied = value->type == OTEL_TEXT ? cut(value->count, length_max) : 0;
-    char *key_copy = arena_alloc_raw(arena, key_room + copied + 1), *text = key_copy + key_room;
+    char *key_copy = arena_alloc_raw(arena, key_room + sizeof(uint32_t) + copied + 1);
+    char *text = give_room(key_copy + key_room, copied);
     memcpy(key_copy, &begins, KEY_BYTES_MIN);
     if (!copy_ascii(key_copy, key, key_bytes)) {
         put_cleaned(arena, list, key, key_bytes, value, length_max);
@@ -263,7 +299,8 @@ static void append(struct arena *arena, struct attribute_list *list, const char 
     struct otel_attribute *item = &list->items[list->count++];
     item->key = key_copy;
     if (value->type != OTEL_TEXT || !copy_ascii(text, value->text, copied)) {
-        copy_at(arena, value, length_max, 1, &item->value);
+        item->value.type = OTEL_EMPTY;
+        replace(arena, &item->value, value, length_max);
         return;
     }
     item->value.type = OTEL_TEXT;

@@ -355,16 +355,18 @@ bool otel_reload(void)
     return ok;
 }
 
-static bool lock_until(int64_t deadline_ns)
+/* By the wall clock: ThreadSanitizer does not know pthread_mutex_clocklock(). */
+static bool lock_within(int timeout_ms)
 {
-    struct timespec at = {.tv_sec = deadline_ns / NS_PER_S, .tv_nsec = deadline_ns % NS_PER_S};
-    return pthread_mutex_clocklock(&lock, CLOCK_MONOTONIC, &at) == 0;
+    int64_t until_ns = clock_wall_ns() + (timeout_ms > 0 ? timeout_ms : 0) * NS_PER_MS;
+    struct timespec at = {.tv_sec = until_ns / NS_PER_S, .tv_nsec = until_ns % NS_PER_S};
+    return pthread_mutex_timedlock(&lock, &at) == 0;
 }
 
 bool otel_flush(int timeout_ms)
 {
     int64_t deadline_ns = deadline_in(timeout_ms);
-    if (!lock_until(deadline_ns)) /* a reload is draining */
+    if (!lock_within(timeout_ms)) /* a reload is draining */
         return false;
     bool ok = !sdk.started || sdk.now.settings->disabled || flush_all(deadline_ns);
     pthread_mutex_unlock(&lock);

@@ -42,4 +42,11 @@ static inline uint64_t ring_tail(const struct ring *ring)
     return atomic_load(&ring->tail);
 }
 
+/* How many it holds; any thread. */
+static inline uint64_t ring_count(const struct ring *ring)
+{
+    uint64_t tail = ring_tail(ring); /* first: the head is never behind it */
+    return ring_head(ring) - tail;
+}
+
 #endif

@@ -375,10 +375,10 @@ static void observe_tally(struct otel_observation *observation, const struct com
     }
     if (!component)
         return;
-    const _Atomic(uint64_t) *now = metric->quantity == QUEUE_SIZE       ? &component->queue_size
-                                   : metric->quantity == QUEUE_CAPACITY ? &component->queue_capacity
-                                                                        : &component->inflight;
-    otel_observation_add(observation, (double)atomic_load(now), attributes, count);
+    uint64_t now = metric->quantity == QUEUE_SIZE       ? ring_count(component->queue)
+                   : metric->quantity == QUEUE_CAPACITY ? component->queue_capacity
+                                                        : atomic_load(&component->inflight);
+    otel_observation_add(observation, (double)now, attributes, count);
 }
 
 static void observe_components(struct otel_observation *observation, void *arg)

@@ -8,6 +8,7 @@
 
 #include "common/list.h"
 #include "otel/sdk/exporter.h"
+#include "otel/sdk/ring.h"
 
 enum { COMPONENT_ERRORS_MAX = 16 };
 
@@ -19,7 +20,8 @@ struct component {
     char name[64];              /* otel.component.name: "<type>/<n>", made by component_add() */
     const char *server_address; /* exporters: server.address and server.port, or NULL; live as long as it */
     int server_port;
-    _Atomic(uint64_t) queue_size, queue_capacity; /* processors */
+    const struct ring *queue; /* processors: what is waiting; theirs as long as the component is added */
+    uint64_t queue_capacity;
     _Atomic(uint64_t) done;                       /* processed or exported without error */
     _Atomic(uint64_t) inflight;                   /* exporters: items */
     struct {

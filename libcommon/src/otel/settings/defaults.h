@@ -24,8 +24,9 @@ struct reader_settings reader_defaults(void);
 struct view_settings view_defaults(void);
 /* The endpoint of an OTLP exporter that was not told one. */
 void exporter_complete(struct arena *arena, struct exporter_settings *exporter, enum signal signal);
-/* A batch that nobody sized is no larger than its queue. */
+/* A batch that nobody sized is no larger than its queue. Waits of 0 become 1 ms: nobody is meant to spin. */
 void processor_complete(struct processor_settings *processor);
+void reader_complete(struct reader_settings *reader);
 
 extern const struct sampler_settings sampler_always_on, sampler_always_off;
 /* parent_based without anything said. */

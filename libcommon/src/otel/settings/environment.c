@@ -392,6 +392,7 @@ static struct reader_settings periodic(enum exporter_kind kind, int interval_ms)
     reader.interval_ms = interval_ms;
     read_int("OTEL_METRIC_EXPORT_INTERVAL", &reader.interval_ms);
     read_int("OTEL_METRIC_EXPORT_TIMEOUT", &reader.timeout_ms);
+    reader_complete(&reader);
     return reader;
 }
 

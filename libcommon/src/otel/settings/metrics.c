@@ -68,6 +68,7 @@ static enum err read_reader(const struct reading *reading, const struct node *no
     if (err)
         return err;
     reader->pull = pull;
+    reader_complete(reader);
     exporter_complete(reading->arena, &reader->exporter, SIGNAL_METRICS);
     return ERR_OK;
 }

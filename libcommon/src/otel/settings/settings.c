@@ -56,11 +56,22 @@ struct processor_settings processor_defaults(int schedule_delay_ms)
     };
 }
 
+static int at_least_one(int ms)
+{
+    return ms > 0 ? ms : 1;
+}
+
 void processor_complete(struct processor_settings *processor)
 {
     const unsigned usual = 512;
     if (!processor->max_export_batch_size)
         processor->max_export_batch_size = processor->max_queue_size < usual ? processor->max_queue_size : usual;
+    processor->schedule_delay_ms = at_least_one(processor->schedule_delay_ms);
+}
+
+void reader_complete(struct reader_settings *reader)
+{
+    reader->interval_ms = at_least_one(reader->interval_ms);
 }
 
 struct reader_settings reader_defaults(void)

@@ -9,7 +9,7 @@
 #include "otel/sdk/copy.h"
 #include "otel/sdk/ring.h"
 
-enum { CAPACITY_FIRST = 4, ATTRIBUTES_AT_HOME = 8, IN_HAND_MAX = 16, CACHE_LINE_BYTES = 64, ORDINARY_BYTES = 384 };
+enum { CAPACITY_FIRST = 4, ATTRIBUTES_AT_HOME = 8, IN_HAND_MAX = 16 };
 
 struct pooled_record {
     struct span_record record;
@@ -99,29 +99,12 @@ static void clear(struct pooled_record *taken)
     record->state = record->status_message = NULL;
 }
 
-static void fetch(const char *memory, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i += CACHE_LINE_BYTES)
-        __builtin_prefetch(memory + i, 1);
-}
-
-/* The memory of the next spans comes from the exporting thread's cache: it is sent for while this span runs. */
-static void fetch_ahead(void)
-{
-    if (hand.count < 2)
-        return;
-    const struct pooled_record *soon = hand.records[hand.count - 1], *later = hand.records[hand.count - 2];
-    fetch(soon->home_end - RECORD_CHUNK_BYTES - CACHE_LINE_BYTES / 4, ORDINARY_BYTES);
-    fetch((const char *)later, sizeof *later);
-}
-
 /* What the last span left in the record is cleared here and not when it was released: the exporting thread then writes
  * next to nothing to memory that this one is about to fill. */
 struct span_record *record_take(const struct limit_settings *limits)
 {
     struct pooled_record *taken = hand.count > 0 ? hand.records[--hand.count] : fill_hand();
     reset(taken);
-    fetch_ahead();
     clear(taken);
     taken->limits = *limits;
     atomic_store_explicit(&taken->users, 1, memory_order_relaxed);
