@@ -45,7 +45,9 @@ CFLAGS_GEN := $(filter-out -W%,$(CFLAGS))
 PACKAGED := grpc libprotobuf-c hiredis libcyaml yaml-0.1 jansson libssl libcrypto zlib
 LIBS_PARTS := $(PARTS)/lib/libcurl.a $(PARTS)/lib/libpq.a $(PARTS)/lib/libpgcommon.a $(PARTS)/lib/libpgport.a $(PARTS)/lib/libmicrohttpd.a
 # glibc warns about name look-ups in static programs; those that we use work without shared libraries (ARCHITECTURE.md).
-LINK_static := -static-pie -Wl,--no-warnings -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodlopen -Wl,--gc-sections -Wl,-O1
+# Those lines are left out of what the linker says, and nothing else is: --no-warnings would hide errors too.
+link := libcommon/third-party/quiet-link
+LINK_static := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodlopen -Wl,--gc-sections -Wl,-O1
 LIBS_static = $(LIBS_PARTS) -Wl,--start-group $(shell pkg-config --static --libs $(PACKAGED)) -lboost_context -lstdc++ -lm -Wl,--end-group
 LINK_shared := -pie -Wl,--as-needed
 LIBS_shared = $(LIBS_PARTS) $(shell pkg-config --libs $(PACKAGED)) -l:libboost_context.a -lm -lpthread
@@ -110,7 +112,7 @@ define service_rules
 $(OUT)/bin/$(1): $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard services/$(1)/*.c)) $(GEN_OBJ) $(LIB)
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
-	$$(Q)$$(CC) $$(LDFLAGS) -o $$@.full $$(filter %.o %.a,$$^) $$(LIBS)
+	$$(Q)$$(link) $$(CC) $$(LDFLAGS) -o $$@.full $$(filter %.o %.a,$$^) $$(LIBS)
 	$$(Q)$$(if $$(filter release,$$(MODE)),strip -o $$@ $$@.full,cp $$@.full $$@)
 endef
 $(foreach s,$(SERVICES),$(eval $(call service_rules,$(s))))
@@ -118,7 +120,7 @@ $(foreach s,$(SERVICES),$(eval $(call service_rules,$(s))))
 $(COLLECTOR): $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/collector/*.c)) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) $(if $(filter release,$(MODE)),-s) -o $@ $(filter %.o %.a,$^) $(LIBS) -lz
+	$(Q)$(link) $(CC) $(LDFLAGS) $(if $(filter release,$(MODE)),-s) -o $@ $(filter %.o %.a,$^) $(LIBS) -lz
 
 # --- tests -----------------------------------------------------------------------------------
 
@@ -148,7 +150,7 @@ EXAMPLE_BINS := $(patsubst libcommon/examples/%/main.c,$(OUT)/examples/%,$(wildc
 $(EXAMPLE_BINS): $(OUT)/examples/%: $(OUT)/obj/libcommon/examples/%/main.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
+	$(Q)$(link) $(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
 check-built: $(TEST_BINS) $(BINS) $(EXAMPLE_BINS) fuzzers
 

@@ -16,6 +16,6 @@ struct benchmark {
 enum { BURST = 1024 };
 
 /* Each ends with one without a name. */
-extern const struct benchmark trace_benchmarks[];
+extern const struct benchmark trace_benchmarks[], metrics_benchmarks[], export_benchmarks[];
 
 #endif

@@ -2,16 +2,19 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/mem.h"
 #include "otel/export/answer.h"
 #include "otel/export/endpoint.h"
 #include "otel/export/patience.h"
+#include "otel/export/report.h"
 #include "otlp_collector_trace.pb-c.h"
 #include "otlp_status.pb-c.h"
 
@@ -289,6 +292,72 @@ static void test_pauses_grow_up_to_a_bound_and_differ(void **state)
     }
 }
 
+/* --- what the log is told */
+
+static char last_line[512];
+static unsigned line_count;
+
+static void see_line(enum log_level level, const char *message, const struct log_field *fields, unsigned count)
+{
+    (void)level;
+    line_count++;
+    const struct log_field *last = &fields[count - 1];
+    if (last->type == LOG_FIELD_INT)
+        snprintf(last_line, sizeof last_line, "%s %lld", message, (long long)last->integer);
+    else
+        snprintf(last_line, sizeof last_line, "%s %s", message, last->text);
+}
+
+static void test_a_message_is_told_once_even_when_minutes_pass(void **state)
+{
+    (void)state;
+    struct report report;
+    log_sink_set(see_line);
+    line_count = 0;
+    report_init(&report, "exporter", "http://there");
+    report_partial(&report, 3, "too old");
+    assert_string_equal(last_line, "telemetry was rejected in part 3");
+    report.partial_line_ns = 0; /* as if a minute had passed; the same below */
+    report_partial(&report, 4, "too old");
+    assert_int_equal(line_count, 1);
+    report_partial(&report, 5, "too large");
+    assert_string_equal(last_line, "telemetry was rejected in part 9");
+    report_partial(&report, 1, "another"); /* within the minute */
+    assert_int_equal(line_count, 2);
+    report_odd(&report, "not protobuf");
+    report_odd(&report, "not protobuf");
+    assert_int_equal(line_count, 3);
+    log_sink_set(NULL);
+}
+
+static void test_failing_is_told_when_it_begins_now_and_then_and_when_it_ends(void **state)
+{
+    (void)state;
+    struct report report;
+    log_sink_set(see_line);
+    line_count = 0;
+    report_init(&report, "exporter", "http://there");
+    report_trouble(&report, "UNAVAILABLE", "away"); /* one attempt is nothing */
+    report_works(&report);
+    assert_int_equal(line_count, 0);
+    report_trouble(&report, "UNAVAILABLE", "away");
+    report_trouble(&report, "UNAVAILABLE", "away");
+    assert_string_equal(last_line, "telemetry is not delivered 0");
+    report_lost(&report, "UNAVAILABLE", "away", 5);
+    assert_int_equal(line_count, 1);
+    report.failing_line_ns = 0;
+    report_lost(&report, "UNAVAILABLE", "away", 6);
+    assert_string_equal(last_line, "telemetry is still not delivered 11");
+    report_lost(&report, "UNAVAILABLE", "away", 7);
+    report_works(&report);
+    assert_string_equal(last_line, "telemetry is delivered again 7");
+    /* Whoever comes and goes within a minute is not told of each time. */
+    report_lost(&report, "UNAVAILABLE", "away", 1);
+    report_works(&report);
+    assert_int_equal(line_count, 3);
+    log_sink_set(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +372,8 @@ int main(void)
         cmocka_unit_test(test_endpoints_are_taken_apart),
         cmocka_unit_test(test_wrong_endpoints_are_refused_without_being_repeated),
         cmocka_unit_test(test_pauses_grow_up_to_a_bound_and_differ),
+        cmocka_unit_test(test_a_message_is_told_once_even_when_minutes_pass),
+        cmocka_unit_test(test_failing_is_told_when_it_begins_now_and_then_and_when_it_ends),
     };
     return cmocka_run_group_tests_name("otel_answer", tests, NULL, NULL);
 }

@@ -572,7 +572,7 @@ static void test_observations_that_a_view_makes_equal_are_added(void **state)
     struct otel_callback *counter =
         otel_observe(meter, OTEL_OBSERVABLE_UP_DOWN_COUNTER, "joined", &real, observe_source, NULL);
     struct otel_callback *gauge =
-        otel_observe(meter, OTEL_OBSERVABLE_GAUGE, "joined.gauge", NULL, observe_source, NULL);
+        otel_observe(meter, OTEL_OBSERVABLE_GAUGE, "joined.gauge", &real, observe_source, NULL);
     begin();
     views[0] = view("joined*");
     views[0].keys_included = kept;
@@ -581,7 +581,7 @@ static void test_observations_that_a_view_makes_equal_are_added(void **state)
     set_source(2, "a", 10, "b", 3);
     collect();
     assert_true(get("joined", "x=y")->point.real == 13);
-    assert_int_equal(get("joined.gauge", "x=y")->point.integer, 3);
+    assert_true(get("joined.gauge", "x=y")->point.real == 3);
     collect();
     assert_true(get("joined", "x=y")->point.real == 13);
     otel_observe_stop(counter);
@@ -635,6 +635,14 @@ static void test_equal_instruments_are_one(void **state)
     otel_counter_add(counter, 1, NULL, 0);
     collect();
     assert_string_equal(get("Requests", "")->description, "longer words");
+    static const char *const keys[] = {"a", NULL}, *const others[] = {"b", NULL};
+    struct otel_instrument_options advised = {.attribute_keys = keys}, otherwise = {.attribute_keys = others};
+    struct otel_histogram *histogram = otel_histogram(meter, "advised", &advised);
+    assert_ptr_equal(histogram, otel_histogram(meter, "advised", &advised));
+    assert_int_equal(warnings, 1);
+    assert_ptr_equal(histogram, otel_histogram(meter, "advised", &otherwise));
+    assert_int_equal(warnings, 2);
+    assert_ptr_not_equal(counter, otel_counter(meter, "Requests", &(struct otel_instrument_options){.unit = "ms"}));
     struct otel_bound_counter *bound = otel_counter_bind(counter, OTEL_LIST(text("a", "b"), text("c", "d")));
     assert_ptr_equal(bound, otel_counter_bind(counter, OTEL_LIST(text("c", "d"), text("a", "b"))));
     end();
@@ -934,7 +942,9 @@ static void test_delta_limits_count_each_interval_anew(void **state)
     for (unsigned round = 0; round < 5; round++) {
         otel_bound_add(bound, 1);
         add_sets(counter, round * 5, 9); /* some old, some new */
+        add_sets(counter, 1000, 1);
         collect();
+        assert_int_equal(get("limit.delta", "i=1000")->point.integer, 2);
         assert_int_equal(count_of("limit.delta"), 10);
         assert_null(find("limit.delta", overflow));
     }
@@ -970,6 +980,26 @@ static void test_asynchronous_limits_prefer_what_comes_first(void **state)
     assert_null(find("limit.observed", "i=2"));
     assert_int_equal(get("limit.observed", overflow)->point.integer, 13 + 14);
     otel_observe_stop(callback);
+    end();
+}
+
+static void test_bound_handles_are_limited(void **state)
+{
+    (void)state;
+    enum { MOST = 4096 };
+    struct otel_counter *counter = otel_counter(otel_meter("limit", NULL, NULL), "limit.bound", &whole);
+    for (unsigned i = 0; i < MOST; i++)
+        otel_counter_bind(counter, OTEL_LIST(otel_int("i", i)));
+    begin();
+    for (unsigned i = MOST; i < MOST + 3; i++)
+        otel_bound_add(otel_counter_bind(counter, OTEL_LIST(otel_int("i", i))), 1);
+    otel_bound_add(otel_counter_bind(counter, OTEL_LIST(otel_int("i", 5))), 1);
+    collect();
+    int64_t sum = 0;
+    for (unsigned i = 0; i < seen.count; i++)
+        sum += strcmp(seen.points[i].name, "limit.bound") == 0 ? seen.points[i].point.integer : 0;
+    assert_int_equal(get("limit.bound", overflow)->point.integer, 3 + (find("limit.bound", "i=5") ? 0 : 1));
+    assert_int_equal(sum, 4);
     end();
 }
 
@@ -1483,7 +1513,7 @@ static void test_readers_without_exporter_and_a_disabled_sdk_collect_nothing(voi
 
 /* --- many threads */
 
-enum { THREADS = 12, EACH = 4000 };
+enum { THREADS = 12, EACH = 4000, LONG_EACH = 5 * EACH };
 
 static struct {
     struct otel_counter *counter, *reals;
@@ -1600,7 +1630,7 @@ static void test_sums_are_exact_under_threads_and_reloads(void **state)
 static void *record_briefly(void *arg)
 {
     unsigned seed = (unsigned)(uintptr_t)arg;
-    for (unsigned i = 0; i < EACH; i++)
+    for (unsigned i = 0; i < LONG_EACH; i++)
         otel_counter_add(work.counter, 1, OTEL_LIST(otel_int("i", rand_r(&seed) % 1500)));
     return NULL;
 }
@@ -1628,7 +1658,7 @@ static void test_a_point_that_leaves_takes_no_measurement_with_it(void **state)
     work.stop = true;
     pthread_join(flusher, NULL);
     end();
-    assert_int_equal(sum_of("t.counter"), THREADS * EACH);
+    assert_int_equal(sum_of("t.counter"), THREADS * LONG_EACH);
 }
 
 /* All at once on one point that has only shared cells. */
@@ -1696,6 +1726,7 @@ int main(void)
         cmocka_unit_test(test_a_view_limits_its_stream),
         cmocka_unit_test(test_delta_limits_count_each_interval_anew),
         cmocka_unit_test(test_asynchronous_limits_prefer_what_comes_first),
+        cmocka_unit_test(test_bound_handles_are_limited),
         cmocka_unit_test(test_attributes_with_invalid_utf8_are_one_set),
         cmocka_unit_test(test_any_number_of_attributes_is_taken),
         cmocka_unit_test(test_measurements_in_a_sampled_trace_become_exemplars),

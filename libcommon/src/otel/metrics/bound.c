@@ -7,7 +7,7 @@
 #include "otel/metrics/store.h"
 #include "otel/sdk/copy.h"
 
-enum { BOUND_MAX = 10000, ATTRIBUTES_LOCAL = 32 };
+enum { BOUND_MAX = 4096, ATTRIBUTES_LOCAL = 32 };
 
 struct otel_bound_counter {
     struct bound bound;
@@ -69,8 +69,9 @@ void binding_free(struct binding *binding)
 static struct bound *find_bound(const struct instrument *instrument, const struct otel_attribute *attributes,
                                 unsigned count)
 {
+    uint64_t hash = attributes_hash(attributes, count);
     for (struct bound *b = instrument->bound; b; b = b->next)
-        if (b->attribute_count == count && attributes_equal(b->attributes, attributes, count))
+        if (b->hash == hash && b->attribute_count == count && attributes_equal(b->attributes, attributes, count))
             return b;
     return NULL;
 }
@@ -86,6 +87,7 @@ static void copy_to_bound(struct bound *bound, const struct otel_attribute *attr
     }
     bound->attributes = copy;
     bound->attribute_count = count;
+    bound->hash = attributes_hash(copy, count);
 }
 
 static struct bound *add_bound(struct instrument *instrument, const struct otel_attribute *attributes, unsigned count)

@@ -1,5 +1,6 @@
 #include "otel/metrics/exponential.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,19 +32,37 @@ static int32_t logarithm_digits(double significand, int digits)
 static int32_t sub_bucket(double significand, int scale)
 {
     static const double margin = 0x1p-28;
-    double place = ldexp(log2(significand), scale);
-    double whole = floor(place);
-    if (place - whole > margin && place - whole < 1 - margin)
-        return (int32_t)whole;
+    double place = log2(significand) * (1 << scale);
+    int32_t whole = (int32_t)place;
+    double rest = place - whole;
+    if (rest > margin && rest < 1 - margin)
+        return whole;
     return logarithm_digits(significand, scale);
+}
+
+/* value = significand * 2^exponent with a significand in [1, 2), by the bits of a double. */
+static double split(double value, int *out_exponent)
+{
+    enum { FRACTION_BITS = 52, BIAS = 1023 };
+    static const uint64_t fraction_mask = (UINT64_C(1) << FRACTION_BITS) - 1;
+    int scaled = 0;
+    uint64_t bits;
+    if (value < DBL_MIN) { /* subnormal */
+        value *= 0x1p54;
+        scaled = 54;
+    }
+    memcpy(&bits, &value, sizeof bits);
+    *out_exponent = (int)(bits >> FRACTION_BITS) - BIAS - scaled;
+    bits = (bits & fraction_mask) | (uint64_t)BIAS << FRACTION_BITS;
+    memcpy(&value, &bits, sizeof value);
+    return value;
 }
 
 int32_t exponential_index(double value, int scale)
 {
     int exponent;
-    double significand = 2 * frexp(value, &exponent);
+    double significand = split(value, &exponent);
     bool power_of_two = significand == 1;
-    exponent--;
     if (scale <= 0)
         return (exponent - power_of_two) >> -scale;
     if (power_of_two)

@@ -5,6 +5,7 @@
 #ifndef OTEL_METRICS_INSTRUMENT_H
 #define OTEL_METRICS_INSTRUMENT_H
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -55,6 +56,7 @@ struct instrument {
 /* The instrument narrowed to one attribute set. */
 struct bound {
     struct bound *next;
+    uint64_t hash;
     struct instrument *instrument;
     const struct otel_attribute *attributes; /* sorted */
     unsigned attribute_count;
@@ -109,6 +111,19 @@ struct binding *binding_new(const struct bound *bound, const struct route *route
 void binding_free(struct binding *binding);
 
 /* False: the value cannot be recorded. */
-bool measurement_make(struct measurement *out, const struct instrument *instrument, double value);
+static inline bool measurement_make(struct measurement *out, const struct instrument *instrument, double value)
+{
+    bool never_falls = instrument->kind == INSTRUMENT_COUNTER || instrument->kind == INSTRUMENT_OBSERVABLE_COUNTER;
+    if (!isfinite(value) || (never_falls && value < 0))
+        return false;
+    *out = (struct measurement){.real = value};
+    if (!instrument->integer)
+        return true;
+    if (value < -0x1p63 || value >= 0x1p63)
+        return false;
+    out->integer = (int64_t)value;
+    out->real = (double)out->integer;
+    return true;
+}
 
 #endif

@@ -75,6 +75,11 @@ static int64_t export_deadline(const struct reader *reader)
     return timeout_ms > 0 ? clock_now_ns() + timeout_ms * NS_PER_MS : CLOCK_NEVER;
 }
 
+static int64_t interval_ns(const struct reader *reader)
+{
+    return (reader->settings.interval_ms > 0 ? reader->settings.interval_ms : 1) * NS_PER_MS;
+}
+
 static void sleep_until(struct reader *reader, int64_t at_ns)
 {
     struct timespec at = {.tv_sec = at_ns / NS_PER_S, .tv_nsec = at_ns % NS_PER_S};
@@ -100,7 +105,7 @@ static void take_turn(struct reader *reader, int64_t *next_ns)
     if (asked || due)
         ok &= export_now(reader, deadline_ns);
     while (*next_ns <= now_ns)
-        *next_ns += reader->settings.interval_ms * NS_PER_MS;
+        *next_ns += interval_ns(reader);
     pthread_mutex_lock(&reader->lock);
     if (!asked)
         return;
@@ -116,7 +121,7 @@ static void *run(void *arg)
     pthread_mutex_lock(&reader->lock);
     while (reader->state == READER_WAITING)
         pthread_cond_wait(&reader->changed, &reader->lock);
-    int64_t next_ns = clock_now_ns() + reader->settings.interval_ms * NS_PER_MS;
+    int64_t next_ns = clock_now_ns() + interval_ns(reader);
     while (reader->state == READER_RUNNING)
         take_turn(reader, &next_ns);
     bool leaves = reader->state == READER_LEAVING;

@@ -1,5 +1,4 @@
 /* Recording. Each kind of instrument is an instrument to the inside. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,22 +45,6 @@ struct otel_histogram *otel_histogram(struct otel_meter *meter, const char *name
                                       const struct otel_instrument_options *options)
 {
     return (struct otel_histogram *)instrument_get(meter, INSTRUMENT_HISTOGRAM, name, options);
-}
-
-bool measurement_make(struct measurement *out, const struct instrument *instrument, double value)
-{
-    static const double integer_limit = 0x1p63;
-    bool never_falls = instrument->kind == INSTRUMENT_COUNTER || instrument->kind == INSTRUMENT_OBSERVABLE_COUNTER;
-    if (!isfinite(value) || (never_falls && value < 0))
-        return false;
-    *out = (struct measurement){.real = value};
-    if (!instrument->integer)
-        return true;
-    if (value < -integer_limit || value >= integer_limit)
-        return false;
-    out->integer = (int64_t)value;
-    out->real = (double)out->integer;
-    return true;
 }
 
 static bool is_set(const struct otel_attribute *attributes, unsigned count)

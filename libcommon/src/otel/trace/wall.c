@@ -1,43 +1,106 @@
+/* The wall time and the rate of the ticks are measured anew every REFRESH_NS by whoever comes first; the others go on
+ * with what was measured before. So a stepped wall clock is followed within that time. What differs by less than STEP_NS
+ * is approached smoothly: spans of one moment are not to disagree for an error of the measurement. */
 #include "otel/trace/wall.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 #include "common/clock.h"
 
-/* The offset is measured anew every REFRESH_NS, so that a stepped clock is followed by then; smaller differences than
- * STEP_NS are the measurement's own, and following them would make spans of one moment disagree. NTP's slewing moves
- * both clocks alike. */
-#define REFRESH_NS (100 * NS_PER_MS)
-#define STEP_NS    (20 * NS_PER_US)
+#ifdef __x86_64__
+#include <x86intrin.h>
+#endif
 
-static _Atomic(int64_t) offset_ns, refresh_at_ns;
+#define REFRESH_NS   (100 * NS_PER_MS)
+#define STEP_NS      (20 * NS_PER_US)
+#define CALIBRATE_NS (5 * NS_PER_MS)
+#define RATE_NS      NS_PER_S /* the least time to take the rate from, later on */
 
-/* A reading that was interrupted is off by the time that it took: the shortest of three counts. */
-static int64_t measure(void)
+enum { RATE_BITS = 32, SMOOTH = 8 };
+
+/* Written under the lock by an odd version, then an even one. */
+static struct {
+    _Atomic(uint64_t) version, ticks, rate, refresh_ticks; /* rate: ns a tick, RATE_BITS of it behind the point */
+    _Atomic(int64_t) wall_ns;
+} base;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool counter_is_good;
+
+/* All three clocks at one time. */
+struct reading {
+    uint64_t ticks;
+    int64_t monotonic_ns, wall_ns;
+};
+
+static struct reading rate_from; /* under the lock */
+
+static inline uint64_t ticks_now(void)
 {
-    int64_t best_ns = CLOCK_NEVER, offset = 0;
-    for (int i = 0; i < 3; i++) {
-        int64_t before = clock_now_ns(), wall = clock_wall_ns(), after = clock_now_ns();
-        if (after - before >= best_ns)
+#ifdef __x86_64__
+    if (__builtin_expect(counter_is_good, 1))
+        return __rdtsc();
+#endif
+    return (uint64_t)clock_now_ns();
+}
+
+static inline int64_t to_ns(uint64_t ticks, uint64_t rate)
+{
+    return (int64_t)((__uint128_t)ticks * rate >> RATE_BITS);
+}
+
+/* A reading that was interrupted is off by the time that it took: the fastest of some counts. */
+static struct reading read_clocks(void)
+{
+    struct reading best = {0};
+    uint64_t fastest = UINT64_MAX;
+    for (int i = 0; i < 5; i++) {
+        uint64_t before = ticks_now();
+        int64_t monotonic_ns = clock_now_ns(), wall_ns = clock_wall_ns();
+        uint64_t took = ticks_now() - before;
+        if (took >= fastest)
             continue;
-        best_ns = after - before;
-        offset = wall - (before + best_ns / 2);
+        fastest = took;
+        best = (struct reading){before + took / 2, monotonic_ns, wall_ns};
     }
-    return offset;
+    return best;
 }
 
-static __attribute__((noinline)) void refresh(int64_t now_ns)
+static uint64_t rate_between(const struct reading *from, const struct reading *to)
 {
-    int64_t measured = measure();
-    if (llabs(measured - atomic_load(&offset_ns)) > STEP_NS)
-        atomic_store(&offset_ns, measured);
-    atomic_store(&refresh_at_ns, now_ns + REFRESH_NS); /* last: who sees this sees an offset */
+    uint64_t ns = (uint64_t)(to->monotonic_ns - from->monotonic_ns), ticks = to->ticks - from->ticks;
+    return (uint64_t)(((__uint128_t)ns << RATE_BITS) / (ticks ? ticks : 1));
 }
 
-int64_t wall_offset_ns(int64_t now_ns)
+static void publish(uint64_t ticks, int64_t wall_ns, uint64_t rate)
 {
-    if (__builtin_expect(now_ns >= atomic_load_explicit(&refresh_at_ns, memory_order_acquire), 0))
-        refresh(now_ns);
-    return atomic_load_explicit(&offset_ns, memory_order_relaxed);
+    uint64_t version = atomic_load_explicit(&base.version, memory_order_relaxed);
+    atomic_exchange(&base.version, version + 1);
+    atomic_store_explicit(&base.ticks, ticks, memory_order_release);
+    atomic_store_explicit(&base.wall_ns, wall_ns, memory_order_release);
+    atomic_store_explicit(&base.rate, rate, memory_order_release);
+    atomic_store_explicit(&base.refresh_ticks, ((uint64_t)REFRESH_NS << RATE_BITS) / rate, memory_order_release);
+    atomic_store_explicit(&base.version, version + 2, memory_order_release);
+}
+
+static __attribute__((noinline)) void refresh(void)
+{
+    if (pthread_mutex_trylock(&lock) != 0)
+        return;
+    struct reading now = read_clocks();
+    uint64_t rate = atomic_load(&base.rate), elapsed = now.ticks - atomic_load(&base.ticks);
+    int64_t predicted_ns = atomic_load(&base.wall_ns) + to_ns(elapsed, rate);
+    int64_t error_ns = now.wall_ns - predicted_ns;
+    if (counter_is_good && now.monotonic_ns - rate_from.monotonic_ns >= RATE_NS) {
+        rate = rate_between(&rate_from, &now);
+        rate_from = now;
+    }
+    publish(now.ticks, llabs(error_ns) > STEP_NS ? now.wall_ns : predicted_ns + error_ns / SMOOTH, rate);
+    pthread_mutex_unlock(&lock);
 }

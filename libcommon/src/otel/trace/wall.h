@@ -1,11 +1,21 @@
-/* Wall time from one reading of the monotonic clock: both clocks of a span then agree, and its duration is true even
- * when the wall clock is stepped meanwhile. */
+/* The time of spans: wall time, and durations that are true even when the wall clock is stepped meanwhile.
+ *
+ * A reading costs a third of clock_gettime()'s where the kernel itself keeps time by the processor's time stamp
+ * counter; elsewhere it is clock_gettime()'s monotonic clock. Any thread, after wall_init(). */
 #ifndef OTEL_TRACE_WALL_H
 #define OTEL_TRACE_WALL_H
 
 #include <stdint.h>
 
-/* What to add to the monotonic time now_ns (clock_now_ns()) to have the wall time. Any thread. */
-int64_t wall_offset_ns(int64_t now_ns);
+void wall_init(void); /* measures for some milliseconds; once, further calls are harmless */
+
+struct moment {
+    int64_t wall_ns;
+    uint64_t ticks; /* of whatever clock it is; never 0 */
+};
+
+struct moment wall_now(void);
+/* The wall time that it is now by the clock as it stood at start. */
+int64_t wall_since(int64_t start_wall_ns, uint64_t start_ticks);
 
 #endif
