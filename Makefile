@@ -214,6 +214,19 @@ install-libcommon: $(LIB) $(LIB_OTEL) ## libcommon for C programs elsewhere: lib
 
 .PHONY: install-libcommon
 
+BENCH_OTEL := $(BUILD)/release/bench-otel
+BENCH_OTEL_OBJ := $(patsubst %.c,$(BUILD)/release/obj/%.o,$(wildcard tests/bench/otel_*.c))
+
+ifeq ($(MODE),release)
+$(BENCH_OTEL): $(BENCH_OTEL_OBJ) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(link) $(CC) $(LDFLAGS) $(foreach f,malloc calloc realloc reallocarray,-Wl,--wrap=$(f)) -o $@ $(filter %.o %.a,$^) $(LIBS)
+endif
+
+bench-otel: ## what a call of the telemetry costs: ns and allocations a span, a counter, an encoded span ...
+	@$(MAKE) --no-print-directory MODE=release $(BENCH_OTEL)
+	@$(BENCH_OTEL)
+
 # --- checks ----------------------------------------------------------------------------------
 
 OURS := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
@@ -282,6 +295,6 @@ clean-data: ## stop it and wipe its data
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
 
-.PHONY: all check-built test asan tsan coverage bench fmt lint check-layers check-headers help clean
+.PHONY: all check-built test asan tsan coverage bench bench-otel fmt lint check-layers check-headers help clean
 .SECONDARY:
 .DELETE_ON_ERROR:

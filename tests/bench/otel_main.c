@@ -12,7 +12,8 @@
 
 enum { BURSTS = 1000, BURSTS_TO_WARM = 20 };
 
-static _Thread_local uint64_t allocations;
+static _Thread_local uint64_t allocations; /* of this thread, ever */
+static uint64_t counted;                   /* in bursts */
 
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);
@@ -49,9 +50,11 @@ void *__wrap_reallocarray(void *memory, size_t count, size_t bytes)
 
 static double burst(const struct benchmark *benchmark)
 {
+    uint64_t before = allocations;
     int64_t start_ns = clock_now_ns();
     benchmark->run(BURST);
     int64_t spent_ns = clock_now_ns() - start_ns;
+    counted += allocations - before;
     if (benchmark->rest)
         benchmark->rest();
     return (double)spent_ns / BURST;
@@ -69,10 +72,10 @@ static bool run(const struct benchmark *benchmark)
     benchmark->open();
     for (unsigned i = 0; i < BURSTS_TO_WARM; i++)
         burst(benchmark);
-    uint64_t before = allocations;
+    counted = 0;
     for (unsigned i = 0; i < BURSTS; i++)
         bursts[i] = burst(benchmark);
-    double each = (double)(allocations - before) / ((double)BURSTS * BURST);
+    double each = (double)counted / ((double)BURSTS * BURST);
     benchmark->close();
     qsort(bursts, BURSTS, sizeof bursts[0], by_size);
     double ns = bursts[BURSTS / 10];

@@ -7,7 +7,7 @@
 #include "common/otel/otel.h"
 #include "otel/sdk/provider.h"
 
-/* --- the pipeline: what otel_metrics_text() reads, or a delta reader beside it */
+/* --- the pipeline: what otel_metrics_text() reads, which a cumulative reader would share */
 
 static const struct sdk_resource resource;
 static struct otel_counter *counter;

@@ -52,6 +52,7 @@ static pid_t spawn(const char *name, const char *const *arguments, const char *c
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     dup2(output, STDOUT_FILENO);
     dup2(output, STDERR_FILENO);
+    setenv("OTEL_SDK_DISABLED", "true", 1);
     for (; environment && *environment; environment++)
         putenv((char *)(uintptr_t)*environment);
     execv(path, argv);
@@ -126,6 +127,22 @@ static void test_wrong_settings_stop_the_start(void **state)
                "redis");
     expect_run("user-service", NULL, (const char *[]){"DATABASE_URL=postgres://x/y", "LOG_LEVEL=loud", NULL}, 2,
                "LOG_LEVEL");
+}
+
+static void test_wrong_telemetry_settings_stop_the_start(void **state)
+{
+    (void)state;
+    char path[300], variable[320];
+    snprintf(path, sizeof path, "%s/wrong-otel.yaml", shop.directory);
+    snprintf(variable, sizeof variable, "OTEL_CONFIG_FILE=%s", path);
+    const char *const environment[] = {"DATABASE_URL=postgres://x/y", "RPC_LISTEN=127.0.0.1:0",
+                                       "ADMIN_LISTEN=127.0.0.1:0", variable, NULL};
+    FILE *file = fopen(path, "w");
+    fputs("file_format: \"1.0\"\ntracer_provider:\n  sampler: {sometimes: {}}\n  processors: [{simple: {exporter: {console: }}}]\n", file);
+    fclose(file);
+    expect_run("user-service", NULL, environment, 2, "wrong-otel.yaml:3:");
+    unlink(path);
+    expect_run("user-service", NULL, environment, 2, "wrong-otel.yaml");
 }
 
 static void test_a_taken_address_stops_the_start(void **state)
@@ -287,6 +304,25 @@ static void test_a_service_that_waits_for_its_port_can_be_stopped(void **state)
     wait_for_connections_port("user-service", "RPC_LISTEN", true);
 }
 
+/* The built-in one only: several services on one machine meet there. */
+static void test_a_taken_admin_port_is_done_without(void **state)
+{
+    (void)state;
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(9464)};
+    struct settings_lines lines;
+    int output, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(fd, (struct sockaddr *)&any, sizeof any) == 0) /* else somebody has it already */
+        assert_int_equal(listen(fd, 1), 0);
+    settings_on_port(&lines, "RPC_LISTEN", test_free_port());
+    pid_t pid = start_until("user-service", lines.environment, "no admin port", &output);
+    await_words(output, "\"ready\"");
+    stop_cleanly(pid, output);
+    close(fd);
+    expect_run("user-service", NULL,
+               (const char *[]){lines.database, "RPC_LISTEN=127.0.0.1:0", "ADMIN_LISTEN=127.0.0.1:1x", NULL}, 2,
+               "ADMIN_LISTEN");
+}
+
 static void *slow_order(void *arg)
 {
     char *user = shop_add_user(&shop);
@@ -424,12 +460,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_do_what_help_says),
         cmocka_unit_test(test_wrong_settings_stop_the_start),
+        cmocka_unit_test(test_wrong_telemetry_settings_stop_the_start),
         cmocka_unit_test(test_a_taken_address_stops_the_start),
         cmocka_unit_test(test_migrations_can_be_run_alone),
         cmocka_unit_test(test_a_changed_migration_stops_the_start),
         cmocka_unit_test(test_a_service_waits_for_its_database_and_can_be_stopped_meanwhile),
         cmocka_unit_test(test_a_port_that_a_connection_has_for_a_moment_is_waited_for),
         cmocka_unit_test(test_a_service_that_waits_for_its_port_can_be_stopped),
+        cmocka_unit_test(test_a_taken_admin_port_is_done_without),
         cmocka_unit_test(test_a_stopping_gateway_finishes_the_request_in_flight),
         cmocka_unit_test(test_a_second_signal_ends_at_once),
         cmocka_unit_test(test_every_request_leaves_a_log_line),

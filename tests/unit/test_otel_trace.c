@@ -15,6 +15,7 @@
 #include "otel/sdk/provider.h"
 #include "otel/trace/ids.h"
 #include "otel/trace/sampler.h"
+#include "otel/trace/wall.h"
 #include "support/exporter.h"
 #include "support/support.h"
 
@@ -792,6 +793,25 @@ static void test_ids_differ_also_in_a_child_process(void **state)
     close(pipes[1]);
 }
 
+/* --- time */
+
+static void test_the_time_of_spans_is_the_wall_clocks(void **state)
+{
+    (void)state;
+    wall_init();
+    struct moment first = wall_now();
+    int64_t start_ns = clock_now_ns();
+    for (int i = 0; i < 30; i++) { /* beyond some measurements */
+        usleep(20000);
+        int64_t before = clock_wall_ns(), now = wall_now().wall_ns, after = clock_wall_ns();
+        assert_true(now >= before - NS_PER_MS && now <= after + NS_PER_MS);
+    }
+    int64_t elapsed_ns = wall_since(first.wall_ns, first.ticks) - first.wall_ns;
+    int64_t really_ns = clock_now_ns() - start_ns;
+    assert_true(llabs(elapsed_ns - really_ns) <= really_ns / 100);
+    assert_true(wall_since(1, UINT64_MAX) > first.wall_ns); /* ticks that went back */
+}
+
 /* --- swapping pipelines */
 
 static void end_one(void)
@@ -988,6 +1008,7 @@ int main(void)
         test(test_a_threshold_that_has_no_room_is_left_out),
         test(test_unsampled_spans_have_ids_of_their_own),
         test(test_ids_differ_also_in_a_child_process),
+        test(test_the_time_of_spans_is_the_wall_clocks),
         test(test_a_new_sampler_leaves_processors_and_queues_alone),
         test(test_a_replaced_processor_sends_what_it_holds),
         test(test_a_pipeline_that_cannot_be_made_changes_nothing),

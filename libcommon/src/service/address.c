@@ -95,6 +95,26 @@ static enum err hold(struct app *app, const char *listen, const char *setting, i
     return err;
 }
 
+/* Several services on one machine meet on the built-in admin port; the first has it, and the others work without. A
+ * port that was asked for has to be there. */
+static enum err hold_admin(struct app *app, int signal_fd)
+{
+    const char *listen = app->settings->admin_listen;
+    struct addrinfo *addresses;
+    if (strcmp(listen, ADMIN_LISTEN) != 0 || resolve(listen, &addresses) != 0)
+        return hold(app, listen, "admin.listen, ADMIN_LISTEN", signal_fd);
+    int fd = take_first(addresses);
+    freeaddrinfo(addresses);
+    if (fd >= 0) {
+        app->held_fds[app->held_count++] = fd;
+        return ERR_OK;
+    }
+    log_event(LOG_WARN, "no admin port: the built-in one is taken", log_text("address", listen),
+              log_text("setting", "admin.listen, ADMIN_LISTEN"));
+    app->without_admin = true;
+    return ERR_OK;
+}
+
 enum err addresses_hold(struct app *app, int signal_fd)
 {
     enum err err = ERR_OK;
@@ -103,7 +123,7 @@ enum err addresses_hold(struct app *app, int signal_fd)
     if (!err && app->service->rpc_listen)
         err = hold(app, app->settings->rpc.listen, "rpc.listen, RPC_LISTEN", signal_fd);
     if (!err)
-        err = hold(app, app->settings->admin_listen, "admin.listen, ADMIN_LISTEN", signal_fd);
+        err = hold_admin(app, signal_fd);
     return err;
 }
 

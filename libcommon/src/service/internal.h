@@ -13,6 +13,9 @@
 
 struct app;
 
+/* The built-in admin port. */
+#define ADMIN_LISTEN ":9464"
+
 enum { PEERS_MAX = 4, CONSUMERS_MAX = 4, OBSERVERS_MAX = 32 };
 
 /* counter.c: what loops have done, for the main thread to wait for. */
@@ -61,6 +64,7 @@ struct app {
     struct config *config;
     struct rpc_server *rpc;
     struct http_server *admin; /* on the first seat */
+    bool without_admin;
     struct http_settings admin_settings;
     struct otel_callback *observers[OBSERVERS_MAX];
     unsigned observer_count;

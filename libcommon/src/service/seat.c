@@ -34,7 +34,7 @@ void seat_open(struct seat *seat)
         seat->err = ERR_INVALID_ARGUMENT; /* an unusable URL; its module has said why */
     else if (service->http_listen)
         seat->err = http_server_open(&seat->http, seat->worker, &settings->http, service->routes, service->route_count);
-    if (!seat->err && seat->number == 0)
+    if (!seat->err && seat->number == 0 && !seat->app->without_admin)
         seat->err = admin_open(seat);
     telemetry_watch_seat(seat);
 }

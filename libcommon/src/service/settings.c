@@ -16,7 +16,7 @@ static const struct setting general[] = {
      .help = "ms that requests in flight get to finish after SIGTERM"},
     {"telemetry.flush_timeout_ms", SETTING_INT, AT(flush_timeout_ms), "5000", NULL, 0, 600000,
      .help = "ms that queued telemetry gets to leave before the end"},
-    {"admin.listen", SETTING_ADDRESS, AT(admin_listen), ":9464", "ADMIN_LISTEN",
+    {"admin.listen", SETTING_ADDRESS, AT(admin_listen), ADMIN_LISTEN, "ADMIN_LISTEN",
      .help = "address of /metrics, /livez and /readyz"},
     {"offload.threads", SETTING_INT, AT(offload_threads), "2", NULL, 1, 64, .help = "threads for what blocks"},
     {"offload.queue_max", SETTING_INT, AT(offload_queue_max), "256", NULL, 1, 65536,

@@ -74,14 +74,12 @@ static inline bool otel_span_recording(const struct otel_span *span)
 
 /* The last value of a key counts. */
 void otel_span_set_all(struct otel_span *span, const struct otel_attribute *attributes, unsigned count);
-/* Private: in registers, and with a length that the compiler knows. word: the value's bytes. */
-void otel_span_put(struct otel_span *span, const char *key, size_t key_bytes, enum otel_type type, uint32_t count,
-                   int64_t word);
+/* Private: all in registers, and the key's length where the compiler knows it. */
+void otel_span_put(struct otel_span *span, const char *key, size_t key_bytes, struct otel_value value);
 static inline void otel_span_set(struct otel_span *span, struct otel_attribute attribute)
 {
     if (otel_span_recording(span))
-        otel_span_put(span, attribute.key, attribute.key ? strlen(attribute.key) : 0, attribute.value.type,
-                      attribute.value.count, attribute.value.integer);
+        otel_span_put(span, attribute.key, attribute.key ? strlen(attribute.key) : 0, attribute.value);
 }
 void otel_span_event(struct otel_span *span, const char *name, const struct otel_attribute *attributes, unsigned count);
 void otel_span_event_at(struct otel_span *span, const char *name, int64_t wall_ns,

@@ -65,19 +65,22 @@ static inline struct otel_attribute otel_text(const char *key, const char *text)
     return (struct otel_attribute){key, otel_value_text(text)};
 }
 
+/* The counts of 0 are there for gcc: members that are left out cost the caller a way through memory. */
 static inline struct otel_attribute otel_bool(const char *key, bool boolean)
 {
-    return (struct otel_attribute){key, {.type = OTEL_BOOL, .boolean = boolean}};
+    struct otel_attribute attribute = {key, {.type = OTEL_BOOL, .count = 0, .integer = 0}};
+    attribute.value.boolean = boolean;
+    return attribute;
 }
 
 static inline struct otel_attribute otel_int(const char *key, int64_t integer)
 {
-    return (struct otel_attribute){key, {.type = OTEL_INT, .integer = integer}};
+    return (struct otel_attribute){key, {.type = OTEL_INT, .count = 0, .integer = integer}};
 }
 
 static inline struct otel_attribute otel_real(const char *key, double real)
 {
-    return (struct otel_attribute){key, {.type = OTEL_REAL, .real = real}};
+    return (struct otel_attribute){key, {.type = OTEL_REAL, .count = 0, .real = real}};
 }
 
 static inline struct otel_attribute otel_bytes(const char *key, const void *bytes, uint32_t count)

@@ -62,7 +62,7 @@ static inline void wire_varint(struct wire *wire, unsigned field, uint64_t value
 
 static inline void wire_sint32(struct wire *wire, unsigned field, int32_t value)
 {
-    wire_varint(wire, field, (uint32_t)value << 1 ^ (uint32_t)(value >> 31));
+    wire_varint(wire, field, (uint32_t)value << 1 ^ (value < 0 ? UINT32_MAX : 0));
 }
 
 static inline void wire_fixed64(struct wire *wire, unsigned field, uint64_t value)

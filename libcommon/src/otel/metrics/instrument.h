@@ -119,7 +119,7 @@ static inline bool measurement_make(struct measurement *out, const struct instru
     *out = (struct measurement){.real = value};
     if (!instrument->integer)
         return true;
-    if (value < -0x1p63 || value >= 0x1p63)
+    if (value < -9223372036854775808.0 || value >= 9223372036854775808.0) /* 2^63 */
         return false;
     out->integer = (int64_t)value;
     out->real = (double)out->integer;

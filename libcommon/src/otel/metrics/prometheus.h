@@ -35,6 +35,8 @@ const char *family_name(struct arena *arena, const struct metric *metric, const 
                         const char **out_unit);
 /* key as the name of a label. */
 const char *label_name(struct arena *arena, const char *key, bool escapes);
+/* value as the value of a label (prometheus_values.c). */
+const char *label_value(struct arena *arena, const struct otel_value *value);
 /* [a-zA-Z_:][a-zA-Z0-9_:]*, without the colon for labels. */
 bool name_is_plain(const char *name, bool colons);
 

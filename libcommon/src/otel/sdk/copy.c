@@ -269,9 +269,16 @@ static void replace(struct arena *arena, struct otel_value *old, const struct ot
         copy_at(arena, value, length_max, 1, old);
 }
 
+/* Out of the way of what is usual: values that are neither ASCII nor a scalar. */
+static __attribute__((noinline)) void put_value(struct arena *arena, struct otel_value *out, struct otel_value value,
+                                                int length_max)
+{
+    replace(arena, out, &value, length_max);
+}
+
 /* A key that is not ASCII may be another one, once it is cleaned. */
 static __attribute__((noinline)) void put_cleaned(struct arena *arena, struct attribute_list *list, const char *key,
-                                                  size_t key_bytes, const struct otel_value *value, int length_max)
+                                                  size_t key_bytes, struct otel_value value, int length_max)
 {
     const char *cleaned = copy_clean(arena, key, &key_bytes, -1);
     struct otel_attribute *item = find(list, cleaned, beginning(cleaned, key_bytes));
@@ -280,17 +287,17 @@ static __attribute__((noinline)) void put_cleaned(struct arena *arena, struct at
         item->value = (struct otel_value){.type = OTEL_EMPTY};
     }
     item->key = cleaned;
-    replace(arena, &item->value, value, length_max);
+    replace(arena, &item->value, &value, length_max);
 }
 
 /* Key and text lie side by side: one allocation for both. */
-static void append(struct arena *arena, struct attribute_list *list, const char *key, size_t key_bytes, uint64_t begins,
-                   const struct otel_value *value, int length_max)
+static inline void append(struct arena *arena, struct attribute_list *list, const char *key, size_t key_bytes,
+                          uint64_t begins, struct otel_value value, int length_max)
 {
     size_t key_room = key_bytes + 1 < KEY_BYTES_MIN ? KEY_BYTES_MIN : key_bytes + 1;
-    size_t copied = value->type == OTEL_TEXT ? cut(value->count, length_max) : 0;
-    char *key_copy = arena_alloc_raw(arena, key_room + sizeof(uint32_t) + copied + 1);
-    char *text = give_room(key_copy + key_room, copied);
+    bool is_text = value.type == OTEL_TEXT;
+    size_t copied = is_text ? cut(value.count, length_max) : 0;
+    char *key_copy = arena_alloc_raw(arena, key_room + (is_text ? sizeof(uint32_t) + copied + 1 : 0));
     memcpy(key_copy, &begins, KEY_BYTES_MIN);
     if (!copy_ascii(key_copy, key, key_bytes)) {
         put_cleaned(arena, list, key, key_bytes, value, length_max);
@@ -298,18 +305,23 @@ static void append(struct arena *arena, struct attribute_list *list, const char 
     }
     struct otel_attribute *item = &list->items[list->count++];
     item->key = key_copy;
-    if (value->type != OTEL_TEXT || !copy_ascii(text, value->text, copied)) {
+    if (value.type > OTEL_REAL) {
         item->value.type = OTEL_EMPTY;
-        replace(arena, &item->value, value, length_max);
+        put_value(arena, &item->value, value, length_max);
         return;
     }
-    item->value.type = OTEL_TEXT;
+    item->value = value;
+    if (!is_text)
+        return;
+    char *text = give_room(key_copy + key_room, copied);
     item->value.count = (uint32_t)copied;
     item->value.text = text;
+    if (!copy_ascii(text, value.text, copied))
+        put_value(arena, &item->value, value, length_max);
 }
 
 void attributes_put(struct arena *arena, struct attribute_list *list, const char *key, size_t key_bytes,
-                    const struct otel_value *value, unsigned count_max, int length_max)
+                    struct otel_value value, unsigned count_max, int length_max)
 {
     if (key_bytes == 0) {
         list->dropped++;
@@ -318,7 +330,7 @@ void attributes_put(struct arena *arena, struct attribute_list *list, const char
     uint64_t begins = beginning(key, key_bytes);
     struct otel_attribute *old = find(list, key, begins);
     if (old) {
-        replace(arena, &old->value, value, length_max);
+        put_value(arena, &old->value, value, length_max);
         return;
     }
     if (list->count >= count_max) {
@@ -334,7 +346,7 @@ void attributes_set(struct arena *arena, struct attribute_list *list, const stru
                     unsigned count_max, int length_max)
 {
     size_t key_bytes = attribute->key ? strlen(attribute->key) : 0;
-    attributes_put(arena, list, attribute->key, key_bytes, &attribute->value, count_max, length_max);
+    attributes_put(arena, list, attribute->key, key_bytes, attribute->value, count_max, length_max);
 }
 
 /* --- sets */

@@ -20,7 +20,7 @@ void attributes_set(struct arena *arena, struct attribute_list *list, const stru
                     unsigned count_max, int length_max);
 /* The same for a key whose length is known. */
 void attributes_put(struct arena *arena, struct attribute_list *list, const char *key, size_t key_bytes,
-                    const struct otel_value *value, unsigned count_max, int length_max);
+                    struct otel_value value, unsigned count_max, int length_max);
 
 /* Of sets: sorted by key with the last of each key, without empty keys. Returns the new count. */
 unsigned attributes_sort(struct otel_attribute *attributes, unsigned count);

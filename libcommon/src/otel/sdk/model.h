@@ -50,7 +50,8 @@ struct span_record {
     const char *state;                                   /* or NULL */
     const char *name;
     enum otel_span_kind kind;
-    int64_t start_wall_ns, end_wall_ns, start_ns; /* start_ns: monotonic; 0: the start was given */
+    int64_t start_wall_ns, end_wall_ns;
+    uint64_t start_ticks; /* private: see trace/wall.h; 0: the start was given */
     union {
         struct attribute_list list; /* private: the same three, and how many there is room for */
         struct {

@@ -5,16 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sanitizer.h"
 #include "common/mem.h"
 #include "otel/sdk/copy.h"
 #include "otel/sdk/ring.h"
+#include "otel/trace/wall.h"
 
 enum { CAPACITY_FIRST = 4, ATTRIBUTES_AT_HOME = 8, IN_HAND_MAX = 16 };
 
 struct pooled_record {
     struct span_record record;
     struct limit_settings limits;
-    const char *home_end; /* of the arena's one chunk, while it has no more */
+    char *home, *home_end; /* the arena's one chunk, while it has no more */
     _Atomic(unsigned) users;
     struct otel_attribute first[ATTRIBUTES_AT_HOME];
 };
@@ -36,10 +38,26 @@ static struct pooled_record *pooled(struct span_record *record)
     return (struct pooled_record *)record;
 }
 
+static bool is_at_home(const struct pooled_record *record)
+{
+    return record->record.arena.end == record->home_end;
+}
+
 static void reset(struct pooled_record *record)
 {
     arena_reset(&record->record.arena);
+    record->home = record->record.arena.next;
     record->home_end = record->record.arena.end;
+}
+
+/* The same, without a look at the chunk: it may still be in the exporting thread's cache. */
+static void reset_at_home(struct pooled_record *record)
+{
+#ifdef HAVE_ASAN
+    reset(record);
+#else
+    record->record.arena.next = record->home;
+#endif
 }
 
 static struct pooled_record *record_new(void)
@@ -71,6 +89,7 @@ static void pool_init(void)
 {
     ring_init(&pool, RECORDS_KEPT);
     pthread_key_create(&hand_key, hand_empty);
+    wall_init();
 }
 
 void records_init(void)
@@ -104,7 +123,7 @@ static void clear(struct pooled_record *taken)
 struct span_record *record_take(const struct limit_settings *limits)
 {
     struct pooled_record *taken = hand.count > 0 ? hand.records[--hand.count] : fill_hand();
-    reset(taken);
+    reset_at_home(taken);
     clear(taken);
     taken->limits = *limits;
     atomic_store_explicit(&taken->users, 1, memory_order_relaxed);
@@ -123,12 +142,12 @@ void record_release(void *record)
                 atomic_fetch_sub_explicit(&released->users, 1, memory_order_acq_rel) == 1;
     if (!last)
         return;
-    if (released->record.arena.end != released->home_end)
+    if (!is_at_home(released))
         reset(released); /* a large span's memory is not kept */
     give_back(released);
 }
 
-void record_put(struct span_record *record, const char *key, size_t key_bytes, const struct otel_value *value)
+void record_put(struct span_record *record, const char *key, size_t key_bytes, struct otel_value value)
 {
     const struct limit_settings *limits = &pooled(record)->limits;
     attributes_put(&record->arena, &record->list, key, key_bytes, value, limits->attribute_count,
@@ -137,7 +156,7 @@ void record_put(struct span_record *record, const char *key, size_t key_bytes, c
 
 void record_attribute(struct span_record *record, const struct otel_attribute *attribute)
 {
-    record_put(record, attribute->key, attribute->key ? strlen(attribute->key) : 0, &attribute->value);
+    record_put(record, attribute->key, attribute->key ? strlen(attribute->key) : 0, attribute->value);
 }
 
 /* Room for one more of what items points to; false at the limit. */

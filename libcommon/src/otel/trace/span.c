@@ -1,6 +1,5 @@
 #include <string.h>
 
-#include "common/clock.h"
 #include "common/log.h"
 #include "common/otel/trace.h"
 #include "otel/sdk/copy.h"
@@ -57,10 +56,9 @@ static void state_keep(struct otel_span *span, const struct sampling *sampling)
 
 static void times_begin(struct span_record *record, int64_t start_wall_ns)
 {
-    record->start_ns = clock_now_ns();
-    record->start_wall_ns = start_wall_ns ? start_wall_ns : record->start_ns + wall_offset_ns(record->start_ns);
-    if (start_wall_ns)
-        record->start_ns = 0;
+    struct moment now = wall_now();
+    record->start_wall_ns = start_wall_ns ? start_wall_ns : now.wall_ns;
+    record->start_ticks = start_wall_ns ? 0 : now.ticks;
 }
 
 static void record_begin(struct otel_span *span, const struct otel_tracer *tracer, const char *name,
@@ -193,14 +191,9 @@ struct otel_span *otel_span_current(void)
 
 /* --- what is told about it */
 
-void otel_span_put(struct otel_span *span, const char *key, size_t key_bytes, enum otel_type type, uint32_t count,
-                   int64_t word)
+void otel_span_put(struct otel_span *span, const char *key, size_t key_bytes, struct otel_value value)
 {
-    struct otel_value value;
-    value.type = type;
-    value.count = count;
-    value.integer = word;
-    record_put(span->record, key, key_bytes, &value);
+    record_put(span->record, key, key_bytes, value);
 }
 
 void otel_span_set_all(struct otel_span *span, const struct otel_attribute *attributes, unsigned count)
@@ -212,8 +205,7 @@ void otel_span_set_all(struct otel_span *span, const struct otel_attribute *attr
 /* Now, by the clock that the span started with. */
 static int64_t now_of(const struct span_record *record)
 {
-    int64_t now_ns = clock_now_ns();
-    return record->start_ns ? record->start_wall_ns + now_ns - record->start_ns : now_ns + wall_offset_ns(now_ns);
+    return record->start_ticks ? wall_since(record->start_wall_ns, record->start_ticks) : wall_now().wall_ns;
 }
 
 void otel_span_event(struct otel_span *span, const char *name, const struct otel_attribute *attributes, unsigned count)

@@ -1,6 +1,6 @@
 /* The wall time and the rate of the ticks are measured anew every REFRESH_NS by whoever comes first; the others go on
- * with what was measured before. So a stepped wall clock is followed within that time. What differs by less than STEP_NS
- * is approached smoothly: spans of one moment are not to disagree for an error of the measurement. */
+ * with what was measured before. So a stepped wall clock is followed within that time. What differs by less than
+ * STEP_NS is approached smoothly: spans of one moment are not to disagree for an error of the measurement. */
 #include "otel/trace/wall.h"
 
 #include <pthread.h>
@@ -22,7 +22,7 @@
 #define CALIBRATE_NS (5 * NS_PER_MS)
 #define RATE_NS      NS_PER_S /* the least time to take the rate from, later on */
 
-enum { RATE_BITS = 32, SMOOTH = 8 };
+enum { RATE_BITS = 32, SMOOTH = 8, TOLERANCE = 100 };
 
 /* Written under the lock by an odd version, then an even one. */
 static struct {
@@ -98,9 +98,75 @@ static __attribute__((noinline)) void refresh(void)
     int64_t predicted_ns = atomic_load(&base.wall_ns) + to_ns(elapsed, rate);
     int64_t error_ns = now.wall_ns - predicted_ns;
     if (counter_is_good && now.monotonic_ns - rate_from.monotonic_ns >= RATE_NS) {
-        rate = rate_between(&rate_from, &now);
+        uint64_t measured = now.ticks > rate_from.ticks ? rate_between(&rate_from, &now) : 0;
+        if (measured > rate - rate / TOLERANCE && measured < rate + rate / TOLERANCE)
+            rate = measured; /* else the counter was set meanwhile */
         rate_from = now;
     }
     publish(now.ticks, llabs(error_ns) > STEP_NS ? now.wall_ns : predicted_ns + error_ns / SMOOTH, rate);
     pthread_mutex_unlock(&lock);
+}
+
+/* The kernel gives the counter up when it is not the same, and steady, on all processors. */
+static bool kernel_trusts_counter(void)
+{
+#ifdef __x86_64__
+    char name[16] = "";
+    FILE *file = fopen("/sys/devices/system/clocksource/clocksource0/current_clocksource", "re");
+    if (!file)
+        return false;
+    bool is_tsc = fgets(name, sizeof name, file) && strcmp(name, "tsc\n") == 0;
+    fclose(file);
+    return is_tsc;
+#else
+    return false;
+#endif
+}
+
+static void measure_first(void)
+{
+    uint64_t rate = UINT64_C(1) << RATE_BITS;
+    counter_is_good = kernel_trusts_counter();
+    rate_from = read_clocks();
+    struct reading now = rate_from;
+    if (counter_is_good) {
+        nanosleep(&(struct timespec){.tv_nsec = CALIBRATE_NS}, NULL);
+        now = read_clocks();
+        rate = rate_between(&rate_from, &now);
+    }
+    publish(now.ticks, now.wall_ns, rate);
+}
+
+void wall_init(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, measure_first);
+}
+
+struct moment wall_now(void)
+{
+    uint64_t now, elapsed, version;
+    int64_t wall_ns;
+    do {
+        version = atomic_load_explicit(&base.version, memory_order_acquire);
+        uint64_t ticks = atomic_load_explicit(&base.ticks, memory_order_acquire);
+        uint64_t rate = atomic_load_explicit(&base.rate, memory_order_acquire);
+        wall_ns = atomic_load_explicit(&base.wall_ns, memory_order_acquire);
+        now = ticks_now();
+        elapsed = now - ticks;
+        wall_ns += to_ns(elapsed, rate);
+    } while ((version & 1) || version != atomic_load_explicit(&base.version, memory_order_relaxed));
+    if (__builtin_expect(elapsed > atomic_load_explicit(&base.refresh_ticks, memory_order_relaxed), 0)) {
+        refresh();
+        wall_ns = clock_wall_ns();
+    }
+    return (struct moment){wall_ns, now};
+}
+
+int64_t wall_since(int64_t start_wall_ns, uint64_t start_ticks)
+{
+    uint64_t now = ticks_now();
+    if (now < start_ticks) /* a machine that was put to sleep and woke up elsewhere */
+        return wall_now().wall_ns;
+    return start_wall_ns + to_ns(now - start_ticks, atomic_load_explicit(&base.rate, memory_order_relaxed));
 }
