@@ -31,6 +31,9 @@ const struct rpc_procedure find_order =
 const struct rpc_procedure list_orders =
     RPC_PROCEDURE("order.Order/ListOrders", order__list_orders_request, order__list_orders_response);
 
+const struct rpc_procedure cancel_order =
+    RPC_PROCEDURE("order.Order/CancelOrder", order__cancel_order_request, order__order_response);
+
 static const struct json_field order_draft_fields[] = {
     {"user_id", offsetof(Order__CreateOrderRequest, user_id), JSON_FIELD_UUID_TEXT},
     {"product_id", offsetof(Order__CreateOrderRequest, product_id), JSON_FIELD_UUID_TEXT},

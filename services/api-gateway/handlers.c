@@ -90,6 +90,18 @@ enum err get_order(struct request *req, struct response *res)
     return json_write(req, res, 200, &order_shape, order);
 }
 
+enum err post_cancel(struct request *req, struct response *res)
+{
+    Order__CancelOrderRequest in = ORDER__CANCEL_ORDER_REQUEST__INIT;
+    Order__OrderResponse *order;
+    enum err err = read_id(req, "id", &in.id);
+    if (!err)
+        err = call(req, PEER_ORDER, &cancel_order, &in, &order);
+    if (err)
+        return err;
+    return json_write(req, res, 200, &order_shape, order);
+}
+
 enum err get_orders(struct request *req, struct response *res)
 {
     Order__ListOrdersRequest in = ORDER__LIST_ORDERS_REQUEST__INIT;

@@ -10,6 +10,7 @@ static const struct http_route routes[] = {
     {"POST", "/api/orders", post_order},
     {"GET", "/api/orders", get_orders},
     {"GET", "/api/orders/:id", get_order},
+    {"POST", "/api/orders/:id/cancel", post_cancel},
     {"GET", "/api/inventory/:product_id", get_inventory},
     {"PUT", "/api/inventory/:product_id", put_inventory},
 };

@@ -1,5 +1,5 @@
-/* Orders that exist commit their reservations: a batch of events is one statement. Committing twice is the same
- * as once, so a message may come as often as it likes. */
+/* Orders that exist commit their reservations, cancelled ones give the stock back: a batch of events is one statement.
+ * Twice is the same as once, so a message may come as often, and as late, as it likes. */
 #include <string.h>
 
 #include "common/json.h"
@@ -28,15 +28,28 @@ static bool read_event(struct request *req, const struct stream_message *message
     return true;
 }
 
-enum err orders_created(struct request *req, struct stream_message *messages, unsigned count)
+/* What cannot be read stays undone, and ends in the dead-letter stream. */
+static enum err settle(struct request *req, struct stream_message *messages, unsigned count,
+                       enum err (*change)(struct request *req, const struct uuid *order_ids, unsigned count))
 {
     struct uuid *order_ids = arena_array(req->arena, struct uuid, count);
     unsigned good = 0;
     for (unsigned i = 0; i < count; i++)
         if ((messages[i].done = read_event(req, &messages[i], &order_ids[good])))
             good++;
-    enum err err = good ? reservations_commit(req, order_ids, good) : ERR_OK;
+    enum err err = good ? change(req, order_ids, good) : ERR_OK;
     for (unsigned i = 0; err && i < count; i++)
         messages[i].done = false;
     return err;
+}
+
+enum err orders_created(struct request *req, struct stream_message *messages, unsigned count)
+{
+    return settle(req, messages, count, reservations_commit);
+}
+
+/* May come before the order's first event: that one then finds nothing held any more. */
+enum err orders_cancelled(struct request *req, struct stream_message *messages, unsigned count)
+{
+    return settle(req, messages, count, reservations_cancel);
 }

@@ -6,7 +6,9 @@
 #include "common/rpc.h"
 #include "common/stream.h"
 
-enum { QUANTITY_MAX = 1000000, STOCK_MAX = 1000000000 };
+enum { QUANTITY_MAX = 1000000, STOCK_MAX = 1000000000, SWEEP_BATCH = 100, RESOLVE_AFTER_S = 30 };
+
+enum peer { PEER_ORDER };
 
 struct reservation {
     struct uuid order_id, product_id;
@@ -24,12 +26,23 @@ enum err stock_find(struct request *req, struct uuid product_id, int32_t *out_qu
 enum err stock_set(struct request *req, struct uuid product_id, int32_t quantity);
 enum err reservation_take(struct request *req, const struct reservation *wanted, bool *out_held);
 enum err reservation_release(struct request *req, struct uuid order_id, bool *out_released);
+/* Gives the stock of cancelled orders back, once. */
+enum err reservations_cancel(struct request *req, const struct uuid *order_ids, unsigned count);
+/* Up to SWEEP_BATCH orders whose reservations have been held for RESOLVE_AFTER_S; nobody else gets them for a moment.
+ */
+enum err reservations_stale(struct request *req, struct uuid **out_order_ids, unsigned *out_count);
 enum err reservations_commit(struct request *req, const struct uuid *order_ids, unsigned count);
 
 /* handlers.c */
 rpc_handler check_inventory, deduct_inventory, get_inventory, set_inventory, release_inventory;
 
+/* peers.c */
+enum err order_resolve(struct request *req, struct uuid order_id, bool *out_exists);
+
 /* consumer.c */
-stream_handler orders_created;
+stream_handler orders_created, orders_cancelled;
+
+/* sweeper.c: a round through the reservations that nobody settled. */
+enum err resolve_reservations(struct request *req, bool *out_more);
 
 #endif

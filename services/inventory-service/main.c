@@ -22,6 +22,15 @@ static const struct rpc_method methods[] = {
 
 static const struct service_consumer consumers[] = {
     {"orders:created", "inventory", orders_created},
+    {"orders:cancelled", "inventory", orders_cancelled},
+};
+
+static const struct service_peer peers[] = {
+    [PEER_ORDER] = {"order-service", "ORDER_SERVICE_ADDR", "localhost:50052", .optional = true},
+};
+
+static const struct background_task tasks[] = {
+    {.name = "sweeper", .run = resolve_reservations, .interval_ms = 1000, .pause_ms = 10, .deadline_ms = 10000},
 };
 
 int main(int argc, char **argv)
@@ -39,6 +48,10 @@ int main(int argc, char **argv)
         .streams = true,
         .consumers = consumers,
         .consumer_count = array_count(consumers),
+        .peers = peers,
+        .peer_count = array_count(peers),
+        .tasks = tasks,
+        .task_count = array_count(tasks),
     };
     return service_main(&service, argc, argv);
 }

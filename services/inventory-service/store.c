@@ -112,6 +112,53 @@ enum err reservation_release(struct request *req, struct uuid order_id, bool *ou
     return err;
 }
 
+/* Products are locked in their order, as by everybody who touches several. */
+enum err reservations_cancel(struct request *req, const struct uuid *order_ids, unsigned count)
+{
+    static const struct db_statement cancel = {
+        .name = "reservations_cancel",
+        .summary = "UPDATE reservations",
+        .sql = "with stock as ("
+               "    select product_id from inventory where product_id in ("
+               "        select product_id from reservations where order_id = any($1) and state <> 'released')"
+               "    order by product_id for update"
+               "), freed as ("
+               "    update reservations set state = 'released', updated_at = now()"
+               "    where order_id = any($1) and state <> 'released' and product_id in (select product_id from stock)"
+               "    returning product_id, quantity"
+               ") update inventory i set quantity = i.quantity + f.quantity, updated_at = now()"
+               " from (select product_id, sum(quantity)::int as quantity from freed group by product_id) f"
+               " where i.product_id = f.product_id",
+        .params = "U",
+        .columns = "",
+    };
+    return db_query(req, &cancel, DB_PARAMS(db_uuids(order_ids, count)), NULL);
+}
+
+enum err reservations_stale(struct request *req, struct uuid **out_order_ids, unsigned *out_count)
+{
+    static const struct db_statement stale = {
+        .name = "reservations_stale",
+        .summary = "UPDATE reservations",
+        .sql = "update reservations set updated_at = now() where order_id in ("
+               "    select order_id from reservations where state = 'held'"
+               "    and created_at < now() - $1 * interval '1 second' and updated_at < now() - interval '2 seconds'"
+               "    order by created_at limit $2 for update skip locked)"
+               " returning order_id",
+        .params = "il",
+        .columns = "u",
+    };
+    struct db_rows rows;
+    enum err err = db_query(req, &stale, DB_PARAMS(db_int4(RESOLVE_AFTER_S), db_int8(SWEEP_BATCH)), &rows);
+    if (err)
+        return err;
+    *out_order_ids = arena_array(req->arena, struct uuid, rows.count);
+    for (unsigned i = 0; i < rows.count; i++)
+        (*out_order_ids)[i] = db_get_uuid(&rows, i, 0);
+    *out_count = rows.count;
+    return ERR_OK;
+}
+
 enum err reservations_commit(struct request *req, const struct uuid *order_ids, unsigned count)
 {
     static const struct db_statement commit = {

@@ -101,6 +101,38 @@ enum err get_order(struct request *req, const void *message, void *answer)
     return ERR_OK;
 }
 
+enum err cancel_order(struct request *req, const void *message, void *answer)
+{
+    const Order__CancelOrderRequest *in = message;
+    struct uuid id;
+    struct order order;
+    bool changed = false;
+    enum err err = request_uuid(req, "id", in->id, &id);
+    if (!err)
+        err = order_cancel(req, id, &order, &changed);
+    if (err)
+        return err;
+    if (changed)
+        background_wake(req->worker, TASK_RELAY);
+    answer_order(req, &order, answer);
+    return ERR_OK;
+}
+
+enum err resolve_order(struct request *req, const void *message, void *answer)
+{
+    const Order__ResolveOrderRequest *in = message;
+    Order__ResolveOrderResponse *out = answer;
+    struct uuid id;
+    bool abandoned, exists = false;
+    enum err err = request_uuid(req, "order_id", in->order_id, &id);
+    if (!err)
+        err = order_abandon(req, id, &abandoned);
+    if (!err && !abandoned)
+        err = order_exists(req, id, &exists);
+    out->exists = exists;
+    return err;
+}
+
 static void answer_page(struct request *req, const struct order_page *page, unsigned limit,
                         Order__ListOrdersResponse *out)
 {

@@ -8,6 +8,9 @@ static const struct rpc_method methods[] = {
     {RPC_PROCEDURE("order.Order/CreateOrder", order__create_order_request, order__order_response), create_order},
     {RPC_PROCEDURE("order.Order/GetOrder", order__get_order_request, order__order_response), get_order},
     {RPC_PROCEDURE("order.Order/ListOrders", order__list_orders_request, order__list_orders_response), list_orders},
+    {RPC_PROCEDURE("order.Order/CancelOrder", order__cancel_order_request, order__order_response), cancel_order},
+    {RPC_PROCEDURE("order.Order/ResolveOrder", order__resolve_order_request, order__resolve_order_response),
+     resolve_order},
 };
 
 static const struct service_peer peers[] = {

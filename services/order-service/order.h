@@ -54,8 +54,11 @@ struct order_start {
 enum err order_start(struct request *req, const struct draft *draft, struct order_start *out);
 /* *out_created is false when somebody decided the order's fate before: it exists, or never will. */
 enum err order_insert(struct request *req, const struct draft *draft, struct order *out, bool *out_created);
-/* Decides that the order will never exist; *out_abandoned is false when it does already. */
+/* Decides that the order will never exist; *out_abandoned is false when somebody decided its fate before. */
 enum err order_abandon(struct request *req, struct uuid id, bool *out_abandoned);
+enum err order_exists(struct request *req, struct uuid id, bool *out_exists);
+/* *out_changed is false when it had been cancelled before. */
+enum err order_cancel(struct request *req, struct uuid id, struct order *out, bool *out_changed);
 enum err order_find(struct request *req, struct uuid id, struct order *out);
 enum err order_list(struct request *req, struct uuid user_id, struct cursor after, unsigned limit,
                     struct order_page *out);
@@ -72,7 +75,7 @@ enum err inventory_deduct(struct request *req, const struct draft *draft);
 enum err inventory_release(struct request *req, struct uuid order_id);
 
 /* handlers.c */
-rpc_handler create_order, get_order, list_orders;
+rpc_handler create_order, get_order, list_orders, cancel_order, resolve_order;
 
 /* relay.c: a round of the outbox's way to the streams. */
 enum err relay_outbox(struct request *req, bool *out_more);

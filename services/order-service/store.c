@@ -2,6 +2,14 @@
 
 #define ORDER_COLUMNS "id, user_id, product_id, quantity, status, created_at"
 
+/* An event as the streams carry it, from an order's row; and whose work it came from. */
+#define EVENT_PAYLOAD(time)                                                                                            \
+    "jsonb_build_object('order_id', id, 'user_id', user_id, 'product_id', product_id, 'quantity', quantity,"           \
+    " 'timestamp', to_char(" time " at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))"
+#define TRACE_CONTEXT(parent, state, baggage)                                                                          \
+    "jsonb_strip_nulls(jsonb_build_object('traceparent', " parent ", 'tracestate', " state ", 'baggage', " baggage ")" \
+                                                                                                                   ")"
+
 static void read_order(const struct db_rows *rows, unsigned row, unsigned column, struct order *out)
 {
     *out = (struct order){
@@ -47,17 +55,16 @@ enum err order_insert(struct request *req, const struct draft *draft, struct ord
                "        traceparent, tracestate, baggage, ord)"
                "), decided as ("
                "    insert into outbox (order_id, event, created_at, payload, trace_context)"
-               "    select id, 'created', created_at, jsonb_build_object('order_id', id, 'user_id', user_id,"
-               "        'product_id', product_id, 'quantity', quantity, 'timestamp',"
-               "        to_char(created_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')),"
-               "        jsonb_strip_nulls(jsonb_build_object('traceparent', traceparent, 'tracestate', tracestate,"
-               "        'baggage', baggage)) from given order by id"
-               "    on conflict do nothing returning order_id"
-               "), made as ("
-               "    insert into orders (id, user_id, product_id, quantity, created_at)"
-               "    select distinct on (id) id, user_id, product_id, quantity, created_at"
-               "    from given join decided on order_id = id order by id, ord"
-               ") select distinct on (id) ord, id from given join decided on order_id = id order by id, ord",
+               "    select id, 'created', created_at, " EVENT_PAYLOAD("created_at") ", " TRACE_CONTEXT(
+                   "traceparent", "tracestate",
+                   "baggage") " from given order by id"
+                              "    on conflict do nothing returning order_id"
+                              "), made as ("
+                              "    insert into orders (id, user_id, product_id, quantity, created_at)"
+                              "    select distinct on (id) id, user_id, product_id, quantity, created_at"
+                              "    from given join decided on order_id = id order by id, ord"
+                              ") select distinct on (id) ord, id from given join decided on order_id = id order by id, "
+                              "ord",
         .params = "uuuizttt",
         .columns = "u",
         .coalesce_rows = 128,
@@ -90,7 +97,8 @@ enum err order_abandon(struct request *req, struct uuid id, bool *out_abandoned)
     static const struct db_statement abandon = {
         .name = "order_abandon",
         .summary = "INSERT outbox",
-        .sql = "insert into outbox (order_id, event, published_at) values ($1, 'created', now())"
+        .sql = "insert into outbox (order_id, event, published_at)"
+               " select $1, 'created', now() where not exists (select from orders where id = $1)"
                " on conflict do nothing returning order_id",
         .params = "u",
         .columns = "u",
@@ -100,6 +108,59 @@ enum err order_abandon(struct request *req, struct uuid id, bool *out_abandoned)
     if (!err)
         *out_abandoned = rows.count > 0;
     return err;
+}
+
+enum err order_exists(struct request *req, struct uuid id, bool *out_exists)
+{
+    static const struct db_statement exists = {
+        .name = "order_exists",
+        .summary = "SELECT orders",
+        .sql = "select exists (select from orders where id = $1)",
+        .params = "u",
+        .columns = "b",
+    };
+    struct db_rows rows;
+    enum err err = db_query(req, &exists, DB_PARAMS(db_uuid(id)), &rows);
+    if (!err)
+        *out_exists = db_get_bool(&rows, 0, 0);
+    return err;
+}
+
+/* The order and its event change in one statement. Whoever comes second waits for the first, finds nothing to do, and
+ * still knows: from here on it is cancelled. */
+enum err order_cancel(struct request *req, struct uuid id, struct order *out, bool *out_changed)
+{
+    static const struct db_statement cancel = {
+        .name = "order_cancel",
+        .summary = "UPDATE orders",
+        .sql =
+            "with gone as ("
+            "    update orders set status = 'cancelled' where id = $1 and status = 'pending'"
+            "    returning " ORDER_COLUMNS "), told as ("
+            "    insert into outbox (order_id, event, payload, trace_context)"
+            "    select id, 'cancelled', " EVENT_PAYLOAD("now()") ", " TRACE_CONTEXT(
+                "$2::text", "$3::text",
+                "$4::text") "    from gone"
+                            ") select id, user_id, product_id, quantity, 'cancelled'::text, created_at, true from gone"
+                            " union all select id, user_id, product_id, quantity, 'cancelled'::text, created_at, false "
+                            "from orders"
+                            "    where id = $1 and not exists (select from gone)",
+        .params = "uttt",
+        .columns = "uuuitzb",
+    };
+    char parent[TRACE_PARENT_BYTES];
+    struct db_rows rows;
+    enum err err = db_query(req, &cancel,
+                            DB_PARAMS(db_uuid(id), db_text(trace_format(&req->trace, parent)),
+                                      db_text(req->trace.state), db_text(req->trace.baggage)),
+                            &rows);
+    if (err)
+        return err;
+    if (rows.count == 0)
+        return fail(req, ERR_NOT_FOUND, "no such order");
+    read_order(&rows, 0, 0, out);
+    *out_changed = db_get_bool(&rows, 0, 6);
+    return ERR_OK;
 }
 
 enum err order_find(struct request *req, struct uuid id, struct order *out)

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/mem.h"
 #include "common/uuid.h"
 #include "support/shop.h"
@@ -531,6 +532,134 @@ static void test_an_order_commits_its_reservation_through_the_stream(void **stat
     answer_done(&answer);
 }
 
+/* --- cancelling */
+
+static void cancel(const char *id, int status, struct answer *out)
+{
+    char path[100];
+    snprintf(path, sizeof path, "/api/orders/%s/cancel", id);
+    call("POST", path, NULL, out);
+    assert_answer(out, status);
+}
+
+static void await_state(const char *id, const char *state)
+{
+    int64_t until_ns = clock_now_ns() + 60 * NS_PER_S;
+    while (shop_sql_number(&shop, "select count(*) from reservations where order_id = '%s' and state = '%s'", id,
+                           state) == 0) {
+        assert_true(clock_now_ns() < until_ns);
+        usleep(2000);
+    }
+}
+
+static void test_a_cancelled_order_gives_its_stock_back_once(void **state)
+{
+    (void)state;
+    struct answer made, cancelled, again, read;
+    char path[100];
+    const char *product = new_product(9);
+    post_order(product, "4", NULL, &made);
+    assert_answer(&made, 200);
+    const char *id = answer_text(&made, "id");
+    cancel(id, 200, &cancelled);
+    assert_string_equal(answer_text(&cancelled, "status"), "cancelled");
+    assert_string_equal(answer_text(&cancelled, "product_id"), product);
+    assert_int_equal(answer_number(&cancelled, "quantity"), 4);
+    cancel(id, 200, &again);
+    assert_true(json_equal(cancelled.json, again.json));
+    await_state(id, "released");
+    assert_int_equal(stock_of(product), 9);
+    snprintf(path, sizeof path, "/api/orders/%s", id);
+    call("GET", path, NULL, &read);
+    assert_answer(&read, 200);
+    assert_true(json_equal(cancelled.json, read.json));
+    assert_int_equal(shop_sql_number(&shop, "select count(*) from outbox where order_id = '%s'", id), 2);
+    answer_done(&read);
+    answer_done(&again);
+    answer_done(&cancelled);
+    answer_done(&made);
+}
+
+static void add_event(const char *stream, const char *id)
+{
+    scoped_free char *command =
+        mem_print("redis-cli -u %s xadd %s '*' data '{\"order_id\":\"%s\"}' >/dev/null", shop.redis.url, stream, id);
+    assert_int_equal(system(command), 0);
+}
+
+/* Events of an order in any order, as often as they like: the stock comes back once. */
+static void test_late_and_repeated_events_of_a_cancelled_order_are_harmless(void **state)
+{
+    (void)state;
+    struct answer made, cancelled, other;
+    const char *product = new_product(9);
+    post_order(product, "4", NULL, &made);
+    cancel(answer_text(&made, "id"), 200, &cancelled);
+    for (int i = 0; i < 3; i++) {
+        add_event("orders:cancelled", answer_text(&made, "id"));
+        add_event("orders:created", answer_text(&made, "id"));
+    }
+    post_order(product, "1", NULL, &other); /* both streams have been read up to here when its own events are done */
+    await_state(answer_text(&other, "id"), "committed");
+    add_event("orders:cancelled", answer_text(&other, "id"));
+    await_state(answer_text(&other, "id"), "released");
+    await_state(answer_text(&made, "id"), "released");
+    assert_int_equal(stock_of(product), 9);
+    answer_done(&other);
+    answer_done(&cancelled);
+    answer_done(&made);
+}
+
+static void test_orders_that_are_not_there_cannot_be_cancelled(void **state)
+{
+    (void)state;
+    struct answer answer;
+    cancel(UNKNOWN_ID, 404, &answer);
+    answer_done(&answer);
+    cancel("7", 400, &answer);
+    answer_done(&answer);
+    expect("GET", "/api/orders/" UNKNOWN_ID "/cancel", NULL, 405);
+}
+
+/* --- reservations that nobody settled */
+
+static void hold(const char *id, const char *product)
+{
+    free(shop_sql(&shop,
+                  "with r as (insert into reservations (order_id, product_id, quantity, created_at, updated_at) values"
+                  " ('%s', '%s', 2, now() - interval '31 seconds', now() - interval '31 seconds'))"
+                  " update inventory set quantity = quantity - 2 where product_id = '%s'",
+                  id, product, product));
+}
+
+static void test_a_reservation_without_an_order_is_released(void **state)
+{
+    (void)state;
+    const char *id = "20000000-0000-4000-8000-000000000001";
+    const char *product = new_product(6);
+    hold(id, product);
+    await_state(id, "released");
+    assert_int_equal(stock_of(product), 6);
+    /* From now on the order can never come to be. */
+    assert_int_equal(
+        shop_sql_number(&shop, "select count(*) from outbox where order_id = '%s' and payload is null", id), 1);
+}
+
+static void test_a_reservation_whose_order_exists_is_committed(void **state)
+{
+    (void)state;
+    const char *id = "20000000-0000-4000-8000-000000000002";
+    const char *product = new_product(6);
+    free(shop_sql(&shop,
+                  "with o as (insert into outbox (order_id, event, payload, published_at)"
+                  " values ('%s', 'created', '{}', now()))"
+                  " insert into orders (id, user_id, product_id, quantity) values ('%s', '%s', '%s', 2)",
+                  id, id, user_id, product));
+    hold(id, product);
+    await_state(id, "committed");
+    assert_int_equal(stock_of(product), 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -556,6 +685,11 @@ int main(void)
         cmocka_unit_test(test_bodies_have_a_type_and_a_limit),
         cmocka_unit_test(test_a_trace_goes_through_and_comes_back),
         cmocka_unit_test(test_an_order_commits_its_reservation_through_the_stream),
+        cmocka_unit_test(test_a_cancelled_order_gives_its_stock_back_once),
+        cmocka_unit_test(test_late_and_repeated_events_of_a_cancelled_order_are_harmless),
+        cmocka_unit_test(test_orders_that_are_not_there_cannot_be_cancelled),
+        cmocka_unit_test(test_a_reservation_without_an_order_is_released),
+        cmocka_unit_test(test_a_reservation_whose_order_exists_is_committed),
     };
     return cmocka_run_group_tests_name("HTTP API", tests, open_shop, close_shop);
 }

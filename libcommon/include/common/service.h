@@ -40,6 +40,7 @@ struct service_peer {
     const char *name;   /* "user-service": key peers.user-service, as told in errors */
     const char *env;    /* "USER_SERVICE_ADDR" */
     const char *target; /* built-in */
+    bool optional;      /* the service is ready without it */
 };
 
 /* A consumer group's member: reads batches of 100, commits by batch, gives a message up after 5 deliveries

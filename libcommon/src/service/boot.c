@@ -18,7 +18,7 @@ enum { CHECK_MS = 1000, RETRY_FIRST_MS = 5, RETRY_MAX_MS = 500, WATCH_MS = 250 }
 static enum err check_peers(struct request *req, const struct service *service)
 {
     for (unsigned i = 0; i < service->peer_count; i++)
-        if (rpc_check(req, req->worker->peers[i]))
+        if (!service->peers[i].optional && rpc_check(req, req->worker->peers[i]))
             return fail(req, ERR_UNAVAILABLE, "%s does not answer", service->peers[i].name);
     return ERR_OK;
 }
