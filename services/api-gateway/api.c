@@ -3,11 +3,17 @@
 #include "order.pb-c.h"
 #include "user.pb-c.h"
 
+/* Asked twice is the same as once: these are tried again when a service was away for a moment. */
+#define REPEATABLE(name_, in_, out_)                                                                                   \
+    {                                                                                                                  \
+        .name = (name_), .in = &in_##__descriptor, .out = &out_##__descriptor, .repeatable = true                      \
+    }
+
 /* --- users */
 
 const struct rpc_procedure create_user =
     RPC_PROCEDURE("user.User/CreateUser", user__create_user_request, user__user_response);
-const struct rpc_procedure find_user = RPC_PROCEDURE("user.User/GetUser", user__get_user_request, user__user_response);
+const struct rpc_procedure find_user = REPEATABLE("user.User/GetUser", user__get_user_request, user__user_response);
 
 static const struct json_field user_draft_fields[] = {
     {"email", offsetof(User__CreateUserRequest, email), JSON_FIELD_TEXT},
@@ -26,13 +32,15 @@ const struct json_shape user_shape = JSON_SHAPE(User__UserResponse, user_fields)
 
 const struct rpc_procedure create_order =
     RPC_PROCEDURE("order.Order/CreateOrder", order__create_order_request, order__order_response);
+const struct rpc_procedure create_keyed_order =
+    REPEATABLE("order.Order/CreateOrder", order__create_order_request, order__order_response);
 const struct rpc_procedure find_order =
-    RPC_PROCEDURE("order.Order/GetOrder", order__get_order_request, order__order_response);
+    REPEATABLE("order.Order/GetOrder", order__get_order_request, order__order_response);
 const struct rpc_procedure list_orders =
-    RPC_PROCEDURE("order.Order/ListOrders", order__list_orders_request, order__list_orders_response);
+    REPEATABLE("order.Order/ListOrders", order__list_orders_request, order__list_orders_response);
 
 const struct rpc_procedure cancel_order =
-    RPC_PROCEDURE("order.Order/CancelOrder", order__cancel_order_request, order__order_response);
+    REPEATABLE("order.Order/CancelOrder", order__cancel_order_request, order__order_response);
 
 static const struct json_field order_draft_fields[] = {
     {"user_id", offsetof(Order__CreateOrderRequest, user_id), JSON_FIELD_UUID_TEXT},
@@ -59,9 +67,9 @@ const struct json_shape order_page_shape = JSON_SHAPE(Order__ListOrdersResponse,
 /* --- inventory */
 
 const struct rpc_procedure find_stock =
-    RPC_PROCEDURE("inventory.Inventory/GetInventory", inventory__get_inventory_request, inventory__inventory_response);
+    REPEATABLE("inventory.Inventory/GetInventory", inventory__get_inventory_request, inventory__inventory_response);
 const struct rpc_procedure set_stock =
-    RPC_PROCEDURE("inventory.Inventory/SetInventory", inventory__set_inventory_request, inventory__inventory_response);
+    REPEATABLE("inventory.Inventory/SetInventory", inventory__set_inventory_request, inventory__inventory_response);
 
 static const struct json_field stock_draft_fields[] = {
     {"quantity", offsetof(Inventory__SetInventoryRequest, quantity), JSON_FIELD_INT32, .max = STOCK_MAX},

@@ -12,8 +12,8 @@ enum { QUANTITY_MAX = 1000000, STOCK_MAX = 1000000000, LIST_LIMIT_MAX = 100 };
 enum peer { PEER_USER, PEER_ORDER, PEER_INVENTORY };
 
 /* api.c: the services' procedures, and the shapes of their messages. */
-extern const struct rpc_procedure create_user, find_user, create_order, find_order, list_orders, cancel_order,
-    find_stock, set_stock;
+extern const struct rpc_procedure create_user, find_user, create_order, create_keyed_order, find_order, list_orders,
+    cancel_order, find_stock, set_stock;
 extern const struct json_shape user_draft_shape, user_shape, order_draft_shape, order_shape, order_page_shape,
     stock_draft_shape, stock_shape;
 

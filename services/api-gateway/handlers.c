@@ -72,7 +72,7 @@ enum err post_order(struct request *req, struct response *res)
         err = idempotency_key_read(req, http_header(req, "Idempotency-Key"), &in.idempotency_key);
     if (err)
         return err;
-    err = call(req, PEER_ORDER, &create_order, &in, &order);
+    err = call(req, PEER_ORDER, in.idempotency_key[0] ? &create_keyed_order : &create_order, &in, &order);
     if (err)
         return order_refused(req, err);
     return json_write(req, res, 200, &order_shape, order);

@@ -32,6 +32,7 @@ int main(int argc, char **argv)
         .route_count = array_count(routes),
         .peers = peers,
         .peer_count = array_count(peers),
+        .peer_retries = 2,
     };
     return service_main(&service, argc, argv);
 }

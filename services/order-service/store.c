@@ -8,7 +8,7 @@
     " 'timestamp', to_char(" time " at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))"
 #define TRACE_CONTEXT(parent, state, baggage)                                                                          \
     "jsonb_strip_nulls(jsonb_build_object('traceparent', " parent ", 'tracestate', " state ", 'baggage', " baggage ")" \
-                                                                                                                   ")"
+    ")"
 
 static void read_order(const struct db_rows *rows, unsigned row, unsigned column, struct order *out)
 {

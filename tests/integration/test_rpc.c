@@ -122,6 +122,8 @@ static char *trace_text(struct request *req)
                        req->trace.baggage ? req->trace.baggage : "");
 }
 
+static atomic_int failures_left; /* of "flaky" */
+
 /* GetUser does what the id says. */
 static enum err act(struct request *req, const void *in, void *out)
 {
@@ -134,6 +136,8 @@ static enum err act(struct request *req, const void *in, void *out)
         return fail(req, (enum err)code, "told to fail with %s ümläut", err_name(code));
     if (sscanf(question->id, "silent %d", &code) == 1)
         return (enum err)code;
+    if (strcmp(question->id, "flaky") == 0 && atomic_fetch_sub(&failures_left, 1) > 0)
+        return fail(req, ERR_UNAVAILABLE, "not now");
     if (strcmp(question->id, "big") == 0)
         answer->email = long_text(req, MESSAGE_BYTES_MAX);
     if (strcmp(question->id, "trace") == 0)
@@ -653,6 +657,72 @@ static void test_requests_beyond_the_limit_are_refused_at_once(void **state)
     settings.requests_max = 1;
     house_open_with(&house, 1, settings);
     visit(&house, second_is_refused);
+    house_close(&house);
+}
+
+/* --- trying again */
+
+static enum err get_again(struct request *req, struct rpc_client *client, const char *id)
+{
+    static const struct rpc_procedure procedure = {.name = "user.User/GetUser",
+                                                   .in = &user__get_user_request__descriptor,
+                                                   .out = &user__user_response__descriptor,
+                                                   .repeatable = true};
+    User__GetUserRequest in = USER__GET_USER_REQUEST__INIT;
+    User__UserResponse *answer;
+    in.id = (char *)(uintptr_t)id;
+    return rpc_call(req, client, &procedure, &in, &answer);
+}
+
+static void harmless_calls_are_repeated(struct request *req, struct rpc_client *client, struct house *house)
+{
+    User__UserResponse *answer;
+    atomic_store(&failures_left, 2);
+    assert_int_equal(get_again(req, client, "flaky"), ERR_OK);
+    assert_int_equal(rpc_client_stats(client).retried, 2);
+    atomic_store(&failures_left, 3);
+    assert_int_equal(get_again(req, client, "flaky"), ERR_UNAVAILABLE);
+    assert_string_equal(req->failure.detail, "not now");
+    assert_int_equal(rpc_client_stats(client).retried, 4);
+    atomic_store(&failures_left, 1);
+    assert_int_equal(get(req, client, "flaky", &answer), ERR_UNAVAILABLE); /* not marked as repeatable */
+    assert_int_equal(get_again(req, client, "fail 13"), ERR_INTERNAL);     /* another error is final */
+    assert_int_equal(rpc_client_stats(client).retried, 4);
+    assert_int_equal(rpc_server_stats(house->server).started, 8);
+}
+
+static void test_harmless_calls_are_tried_again(void **state)
+{
+    (void)state;
+    struct house house;
+    house_open(&house);
+    struct rpc_client_settings settings = client_settings(house.target);
+    settings.retries_max = 2;
+    visit_with(&house, settings, harmless_calls_are_repeated);
+    house_close(&house);
+}
+
+/* A peer that fails entirely: a tenth more calls, beside the ten that were saved up. */
+static void retries_run_out(struct request *req, struct rpc_client *client, struct house *house)
+{
+    enum { CALLS = 200 };
+    atomic_store(&failures_left, 1 << 20);
+    for (int i = 0; i < CALLS; i++)
+        assert_int_equal(get_again(req, client, "flaky"), ERR_UNAVAILABLE);
+    struct rpc_stats stats = rpc_client_stats(client);
+    assert_in_range(stats.retried, 10, 10 + CALLS / 10);
+    assert_true(stats.unretried > 0);
+    assert_int_equal(rpc_server_stats(house->server).started, CALLS + stats.retried);
+}
+
+static void test_retries_have_a_budget(void **state)
+{
+    (void)state;
+    struct house house;
+    house_open(&house);
+    struct rpc_client_settings settings = client_settings(house.target);
+    settings.retries_max = 2;
+    visit_with(&house, settings, retries_run_out);
     house_close(&house);
 }
 
@@ -1220,6 +1290,8 @@ int main(void)
         cmocka_unit_test(test_closing_a_client_cancels_its_calls),
         cmocka_unit_test(test_requests_beyond_the_limit_are_refused_at_once),
         cmocka_unit_test(test_calls_beyond_the_client_limit_are_not_made),
+        cmocka_unit_test(test_harmless_calls_are_tried_again),
+        cmocka_unit_test(test_retries_have_a_budget),
         cmocka_unit_test(test_taken_address_is_refused),
         cmocka_unit_test(test_restarted_peer_is_found_again),
         cmocka_unit_test(test_absent_peer_is_unavailable),

@@ -29,6 +29,7 @@ struct worker;
 struct rpc_procedure {
     const char *name; /* without the leading slash */
     const ProtobufCMessageDescriptor *in, *out;
+    bool repeatable; /* twice is the same as once: a client may try again */
 };
 
 #define RPC_PROCEDURE(name_, in_, out_)                                                                                \
@@ -72,6 +73,9 @@ struct rpc_client_settings {
     const char *target; /* "host:port", "dns:///host:port": round robin over every address of it */
     int message_bytes_max;
     int calls_max; /* in flight; beyond it ERR_UNAVAILABLE */
+    /* A repeatable call that met ERR_UNAVAILABLE is tried again so often, after a jittered pause, while its deadline
+     * allows and retries stay below a tenth of all calls. 0: never. */
+    int retries_max;
     int keepalive_ms;
 };
 
@@ -88,6 +92,7 @@ enum err rpc_check(struct request *req, struct rpc_client *client);
 
 struct rpc_stats {
     uint64_t started, ended, failed, refused;
+    uint64_t retried, unretried; /* of a client: tries made again, and not made because there had been too many */
     unsigned in_flight;
 };
 

@@ -62,6 +62,7 @@ struct service {
     unsigned method_count;
     const struct service_peer *peers;
     unsigned peer_count;
+    unsigned peer_retries; /* built-in client.retries_max: 0 but for those whom the public asks */
     bool database, streams;
     const struct db_migration *migrations; /* of the database; applied before the service is ready */
     unsigned migration_count;

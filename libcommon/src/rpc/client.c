@@ -7,6 +7,8 @@
 
 #include <grpc/support/alloc.h>
 
+#include "base/random.h"
+#include "common/fiber.h"
 #include "common/list.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -24,7 +26,9 @@ enum {
     DETAIL_BYTES_MAX = 1024,
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MAX_MS = 2000,
-    RESOLVE_AGAIN_MS = 1000
+    RESOLVE_AGAIN_MS = 1000,
+    RETRY_PAUSE_MS = 20,
+    RETRY_TENTHS_MAX = 100, /* ten retries ahead at most */
 };
 
 struct known_procedure {
@@ -52,7 +56,8 @@ struct rpc_client {
     struct loop *loop;
     struct rpc_queue *queue;
     char *name, *target;
-    unsigned calls_max;
+    unsigned calls_max, pausing; /* calls between two tries */
+    int retries_max, retry_tenths;
     grpc_channel *channel;
     struct known_procedure *procedures;
     struct list in_flight, spare;
@@ -94,6 +99,8 @@ struct rpc_client *rpc_client_open(struct loop *loop, const char *name, const st
     client->name = mem_text(name);
     client->target = rpc_target(settings->target);
     client->calls_max = (unsigned)settings->calls_max;
+    client->retries_max = settings->retries_max;
+    client->retry_tenths = RETRY_TENTHS_MAX;
     client->channel = channel_new(settings, client->target);
     list_init(&client->in_flight);
     list_init(&client->spare);
@@ -103,6 +110,17 @@ struct rpc_client *rpc_client_open(struct loop *loop, const char *name, const st
 const char *rpc_client_name(const struct rpc_client *client)
 {
     return client->name;
+}
+
+static bool is_left(const struct rpc_client *client)
+{
+    return list_empty(&client->in_flight) && client->pausing == 0;
+}
+
+static void tell_if_left(struct rpc_client *client)
+{
+    if (client->closing && is_left(client))
+        fiber_wake(client->closing, ERR_OK);
 }
 
 static void outgoing_destroy(struct outgoing *out)
@@ -136,7 +154,7 @@ void rpc_client_close(struct rpc_client *client)
     client->closing = &last;
     list_each (node, &client->in_flight)
         grpc_call_cancel(container_of(node, struct outgoing, list)->call, NULL);
-    if (!list_empty(&client->in_flight))
+    if (!is_left(client))
         fiber_wait(&last, CLOCK_NEVER);
     client_free(client);
 }
@@ -201,8 +219,7 @@ static void outgoing_free(struct outgoing *out)
     } else {
         outgoing_destroy(out);
     }
-    if (client->closing && list_empty(&client->in_flight))
-        fiber_wake(client->closing, ERR_OK);
+    tell_if_left(client);
 }
 
 static void ended(struct loop_task *task)
@@ -346,8 +363,9 @@ static enum err exchange_counted(struct request *req, struct outgoing *out, cons
     return err;
 }
 
-enum err rpc_call(struct request *req, struct rpc_client *client, const struct rpc_procedure *procedure, const void *in,
-                  void *out_pointer)
+/* One try, as telemetry sees it. */
+static enum err try_once(struct request *req, struct rpc_client *client, const struct rpc_procedure *procedure,
+                         const void *in, void *out_pointer)
 {
     struct outgoing *out = prepare(req, client);
     if (!out)
@@ -364,6 +382,59 @@ enum err rpc_call(struct request *req, struct rpc_client *client, const struct r
     call.status = (int)err;
     call_end(req, &call, err);
     return err;
+}
+
+/* Each call earns a tenth of a retry. So a peer that is gone gets a tenth more calls, not three times as many. */
+static bool retry_is_due(struct request *req, struct rpc_client *client, int64_t at_ns)
+{
+    if (at_ns >= req->deadline_ns || request_check(req))
+        return false;
+    if (client->retry_tenths < 10) {
+        rpc_count(&client->counters.unretried);
+        return false;
+    }
+    client->retry_tenths -= 10;
+    rpc_count(&client->counters.retried);
+    return true;
+}
+
+static int64_t pause_ns(int tries)
+{
+    uint32_t random;
+    random_bytes(&random, sizeof random);
+    return (RETRY_PAUSE_MS << tries) * NS_PER_MS * (int64_t)(random % 1024) / 1024;
+}
+
+/* False: the client is being closed, and may be gone. */
+static bool pause_until(struct rpc_client *client, int64_t at_ns)
+{
+    client->pausing++;
+    fiber_sleep_until(at_ns);
+    client->pausing--;
+    if (!client->closing)
+        return true;
+    tell_if_left(client);
+    return false;
+}
+
+enum err rpc_call(struct request *req, struct rpc_client *client, const struct rpc_procedure *procedure, const void *in,
+                  void *out_pointer)
+{
+    if (client->retry_tenths < RETRY_TENTHS_MAX)
+        client->retry_tenths++;
+    for (int tries = 0;; tries++) {
+        enum err err = try_once(req, client, procedure, in, out_pointer);
+        if (err != ERR_UNAVAILABLE || !procedure->repeatable || tries == client->retries_max)
+            return err;
+        const struct failure failure = req->failure;
+        int64_t at_ns = clock_now_ns() + pause_ns(tries);
+        if (!retry_is_due(req, client, at_ns)) {
+            req->failure = failure;
+            return err;
+        }
+        if (!pause_until(client, at_ns))
+            return err;
+    }
 }
 
 enum err rpc_check(struct request *req, struct rpc_client *client)
@@ -390,6 +461,8 @@ struct rpc_stats rpc_client_stats(const struct rpc_client *client)
         .ended = atomic_load_explicit(&c->ended, memory_order_relaxed),
         .failed = atomic_load_explicit(&c->failed, memory_order_relaxed),
         .refused = atomic_load_explicit(&c->refused, memory_order_relaxed),
+        .retried = atomic_load_explicit(&c->retried, memory_order_relaxed),
+        .unretried = atomic_load_explicit(&c->unretried, memory_order_relaxed),
         .in_flight = atomic_load_explicit(&client->running, memory_order_relaxed),
     };
 }

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,6 +64,8 @@ static const struct setting client[] = {
      .help = "bytes of a peer's answer"},
     {"client.calls_max", SETTING_INT, AT(peer.calls_max), "4096", NULL, 1, 1000000,
      .help = "calls in flight to a peer; more are refused"},
+    {"client.retries_max", SETTING_INT, AT(peer.retries_max), "0", NULL, 0, 10,
+     .help = "times that a harmless call to a peer that is unavailable is made again; at most a tenth of all calls"},
     {"client.keepalive_ms", SETTING_INT, AT(peer.keepalive_ms), "30000", NULL, 1000, 7200000,
      .help = "ms of silence until a connection is probed"},
 };
@@ -136,6 +139,13 @@ static void append_peers(struct table *table, const struct service *service)
         append_peer(table, &service->peers[i], i, keys[i]);
     }
     append(table, client, array_count(client));
+    static char retries[4];
+    snprintf(retries, sizeof retries, "%u", service->peer_retries);
+    for (size_t i = 0; i < array_count(client); i++) {
+        struct setting *setting = &table->settings[table->count - array_count(client) + i];
+        if (setting->offset == AT(peer.retries_max))
+            setting->initial = retries;
+    }
 }
 
 static void append_listener(struct table *table, const struct setting *settings, size_t count, const char *listen)
