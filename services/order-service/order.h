@@ -66,9 +66,11 @@ enum err order_list(struct request *req, struct uuid user_id, struct cursor afte
 struct outbox_event {
     const char *event, *payload, *traceparent, *tracestate, *baggage;
 };
-enum { RELAY_BATCH = 500 };
+enum { RELAY_BATCH = 500, PRUNE_BATCH = 1000, KEEP_DAYS = 7 };
 /* Takes up to RELAY_BATCH unpublished events, oldest first, and marks them published if the transaction commits. */
 enum err outbox_take(struct request *req, struct db_tx *tx, struct outbox_event **out, unsigned *out_count);
+/* Deletes up to PRUNE_BATCH events that were published and are older than KEEP_DAYS. */
+enum err outbox_prune(struct request *req, unsigned *out_count);
 
 /* peers.c */
 enum err inventory_deduct(struct request *req, const struct draft *draft);
@@ -77,7 +79,8 @@ enum err inventory_release(struct request *req, struct uuid order_id);
 /* handlers.c */
 rpc_handler create_order, get_order, list_orders, cancel_order, resolve_order;
 
-/* relay.c: a round of the outbox's way to the streams. */
+/* relay.c: a round of the outbox's way to the streams; and of its cleaning. */
 enum err relay_outbox(struct request *req, bool *out_more);
+enum err prune_outbox(struct request *req, bool *out_more);
 
 #endif

@@ -37,3 +37,11 @@ enum err relay_outbox(struct request *req, bool *out_more)
     *out_more = count == RELAY_BATCH;
     return db_commit(req, tx);
 }
+
+enum err prune_outbox(struct request *req, bool *out_more)
+{
+    unsigned count = 0;
+    enum err err = outbox_prune(req, &count);
+    *out_more = count == PRUNE_BATCH;
+    return err;
+}

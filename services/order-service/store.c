@@ -239,3 +239,23 @@ enum err outbox_take(struct request *req, struct db_tx *tx, struct outbox_event 
     *out_count = rows.count;
     return ERR_OK;
 }
+
+enum err outbox_prune(struct request *req, unsigned *out_count)
+{
+    static const struct db_statement prune = {
+        .name = "outbox_prune",
+        .summary = "DELETE outbox",
+        .sql = "delete from outbox where (order_id, event) in ("
+               "    select order_id, event from outbox"
+               "    where created_at < now() - $1 * interval '1 day' and published_at is not null"
+               "    limit $2 for update skip locked)"
+               " returning order_id",
+        .params = "il",
+        .columns = "u",
+    };
+    struct db_rows rows;
+    enum err err = db_query(req, &prune, DB_PARAMS(db_int4(KEEP_DAYS), db_int8(PRUNE_BATCH)), &rows);
+    if (!err)
+        *out_count = rows.count;
+    return err;
+}

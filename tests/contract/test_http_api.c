@@ -660,6 +660,41 @@ static void test_a_reservation_whose_order_exists_is_committed(void **state)
     assert_int_equal(stock_of(product), 4);
 }
 
+/* --- the outbox's age */
+
+static long events_of(const char *id)
+{
+    return shop_sql_number(&shop, "select count(*) from outbox where order_id = '%s'", id);
+}
+
+static void add_old_event(const char *id, const char *published_at)
+{
+    free(shop_sql(&shop,
+                  "insert into outbox (order_id, event, created_at, published_at) values"
+                  " ('%s', 'created', now() - interval '8 days', %s)",
+                  id, published_at));
+}
+
+static void test_events_are_pruned_after_a_week(void **state)
+{
+    (void)state;
+    const char *old = "30000000-0000-4000-8000-000000000001";
+    struct answer made;
+    post_order(new_product(3), "1", NULL, &made);
+    await_state(answer_text(&made, "id"), "committed");
+    shop_stop(&shop, SHOP_ORDER);
+    add_old_event(old, "now()");
+    shop_start(&shop, SHOP_ORDER); /* a task's first round comes with the start */
+    shop_wait_ready(&shop);
+    int64_t until_ns = clock_now_ns() + 60 * NS_PER_S;
+    while (events_of(old) > 0) {
+        assert_true(clock_now_ns() < until_ns);
+        usleep(2000);
+    }
+    assert_int_equal(events_of(answer_text(&made, "id")), 1);
+    answer_done(&made);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -690,6 +725,7 @@ int main(void)
         cmocka_unit_test(test_orders_that_are_not_there_cannot_be_cancelled),
         cmocka_unit_test(test_a_reservation_without_an_order_is_released),
         cmocka_unit_test(test_a_reservation_whose_order_exists_is_committed),
+        cmocka_unit_test(test_events_are_pruned_after_a_week),
     };
     return cmocka_run_group_tests_name("HTTP API", tests, open_shop, close_shop);
 }
