@@ -236,6 +236,8 @@ END
         cat <<END
 rpc:
   listen: $(address inventory-service)
+peers:
+  order-service: $(address order-service)
 database:
   url: postgres://postgres@$(address postgres)/ecommerce
 redis:

@@ -410,6 +410,78 @@ static void ordering(struct request *req, struct session *s)
     assert_int_equal(order_listed(req, s, "x", 1, "", &list), ERR_INVALID_ARGUMENT);
 }
 
+static enum err order_cancelled(struct request *req, struct session *s, const char *id, Order__OrderResponse **out)
+{
+    static const struct rpc_procedure procedure =
+        RPC_PROCEDURE("order.Order/CancelOrder", order__cancel_order_request, order__order_response);
+    Order__CancelOrderRequest in = ORDER__CANCEL_ORDER_REQUEST__INIT;
+    in.id = text(id);
+    return rpc_call(req, s->order, &procedure, &in, out);
+}
+
+static enum err order_resolved(struct request *req, struct session *s, const char *id,
+                               Order__ResolveOrderResponse **out)
+{
+    static const struct rpc_procedure procedure =
+        RPC_PROCEDURE("order.Order/ResolveOrder", order__resolve_order_request, order__resolve_order_response);
+    Order__ResolveOrderRequest in = ORDER__RESOLVE_ORDER_REQUEST__INIT;
+    in.order_id = text(id);
+    return rpc_call(req, s->order, &procedure, &in, out);
+}
+
+static void cancelling(struct request *req, struct session *s)
+{
+    Order__OrderResponse *made, *gone;
+    Order__ResolveOrderResponse *resolved;
+    scoped_free char *user = shop_add_user(&shop);
+    const char *product = new_product(5);
+    assert_int_equal(order_made(req, s, user, product, 2, "c", &made), ERR_OK);
+    assert_int_equal(order_resolved(req, s, made->id, &resolved), ERR_OK);
+    assert_true(resolved->exists);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(order_cancelled(req, s, made->id, &gone), ERR_OK);
+        assert_string_equal(gone->status, "cancelled");
+        assert_string_equal(gone->id, made->id);
+        assert_string_equal(gone->created_at, made->created_at);
+    }
+    assert_int_equal(order_made(req, s, user, product, 2, "c", &made), ERR_OK); /* the key still means that order */
+    assert_string_equal(made->status, "cancelled");
+    assert_int_equal(order_cancelled(req, s, UNKNOWN_ID, &gone), ERR_NOT_FOUND);
+    assert_int_equal(order_cancelled(req, s, "x", &gone), ERR_INVALID_ARGUMENT);
+}
+
+static void test_orders_are_cancelled_over_grpc(void **state)
+{
+    (void)state;
+    with_session(cancelling);
+}
+
+/* An order whose fate is asked for before it exists never will. */
+static void resolving(struct request *req, struct session *s)
+{
+    Order__OrderResponse *made;
+    Order__ResolveOrderResponse *resolved;
+    struct uuid user_id;
+    char order_id[UUID_TEXT_BYTES];
+    scoped_free char *user = shop_add_user(&shop);
+    const char *product = new_product(5);
+    assert_true(uuid_parse(user, &user_id));
+    uuid_format(uuid_v5(user_id, "late", 4), order_id);
+    assert_int_equal(order_resolved(req, s, order_id, &resolved), ERR_OK);
+    assert_false(resolved->exists);
+    assert_int_equal(order_made(req, s, user, product, 1, "late", &made), ERR_ABORTED);
+    assert_int_equal(order_resolved(req, s, order_id, &resolved), ERR_OK);
+    assert_false(resolved->exists);
+    assert_int_equal(order_resolved(req, s, "x", &resolved), ERR_INVALID_ARGUMENT);
+    assert_int_equal(shop_sql_number(&shop, "select quantity from inventory where product_id = '%s'", product), 5);
+}
+
+static void test_an_order_that_was_given_up_never_comes(void **state)
+{
+    (void)state;
+    with_session(resolving);
+}
+
 static void test_orders_over_grpc(void **state)
 {
     (void)state;
@@ -442,6 +514,8 @@ int main(void)
         cmocka_unit_test(test_deduction_answers_as_the_first_time),
         cmocka_unit_test(test_a_crowd_gets_exactly_the_stock),
         cmocka_unit_test(test_orders_over_grpc),
+        cmocka_unit_test(test_orders_are_cancelled_over_grpc),
+        cmocka_unit_test(test_an_order_that_was_given_up_never_comes),
         cmocka_unit_test(test_services_tell_their_health_and_refuse_unknown_methods),
     };
     return cmocka_run_group_tests_name("gRPC API", tests, open_shop, close_shop);

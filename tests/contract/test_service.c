@@ -138,7 +138,9 @@ static void test_wrong_telemetry_settings_stop_the_start(void **state)
     const char *const environment[] = {"DATABASE_URL=postgres://x/y", "RPC_LISTEN=127.0.0.1:0",
                                        "ADMIN_LISTEN=127.0.0.1:0", variable, NULL};
     FILE *file = fopen(path, "w");
-    fputs("file_format: \"1.0\"\ntracer_provider:\n  sampler: {sometimes: {}}\n  processors: [{simple: {exporter: {console: }}}]\n", file);
+    fputs("file_format: \"1.0\"\ntracer_provider:\n  sampler: {sometimes: {}}\n  processors: [{simple: {exporter: "
+          "{console: }}}]\n",
+          file);
     fclose(file);
     expect_run("user-service", NULL, environment, 2, "wrong-otel.yaml:3:");
     unlink(path);

@@ -25,6 +25,8 @@ static struct rpc_stats sum_of_peers(const struct seat *seat)
     for (unsigned i = 0; i < seat->app->service->peer_count; i++) {
         struct rpc_stats one = rpc_client_stats(seat->peers[i]);
         sum.refused += one.refused;
+        sum.retried += one.retried;
+        sum.unretried += one.unretried;
         sum.in_flight += one.in_flight;
     }
     return sum;
@@ -75,6 +77,8 @@ static struct figures sum_figures(struct app *app)
         sum.http.refused_requests += one.http.refused_requests;
         sum.http.timeouts += one.http.timeouts;
         sum.peers.refused += one.peers.refused;
+        sum.peers.retried += one.peers.retried;
+        sum.peers.unretried += one.peers.unretried;
         sum.peers.in_flight += one.peers.in_flight;
         sum.db.connections_up += one.db.connections_up;
         sum.db.in_flight += one.db.in_flight;
@@ -114,6 +118,8 @@ FIGURE(http_refused_requests, http.refused_requests)
 FIGURE(http_timeouts, http.timeouts)
 FIGURE(client_in_flight, peers.in_flight)
 FIGURE(client_refused, peers.refused)
+FIGURE(client_retried, peers.retried)
+FIGURE(client_unretried, peers.unretried)
 FIGURE(db_connections, db.connections_up)
 FIGURE(db_in_flight, db.in_flight)
 FIGURE(db_waiting, db.waiting)
@@ -177,6 +183,9 @@ static const struct observed of_rpc[] = {
 static const struct observed of_peers[] = {
     {HOLDS, "bodega.rpc.client.in_flight", "{call}", "Calls to other services in flight.", client_in_flight},
     {COUNTS, "bodega.rpc.client.refused", "{call}", "Calls not made because too many were in flight.", client_refused},
+    {COUNTS, "bodega.rpc.client.retries", "{call}", "Calls made again after the peer was unavailable.", client_retried},
+    {COUNTS, "bodega.rpc.client.retries_refused", "{call}", "Calls not made again because there had been too many.",
+     client_unretried},
 };
 
 static const struct observed of_db[] = {
