@@ -168,3 +168,15 @@ uint64_t test_exporter_items(struct test_exporter *exporter)
     pthread_mutex_unlock(&exporter->lock);
     return items;
 }
+
+bool test_exporter_reaches(struct test_exporter *exporter, uint64_t items)
+{
+    struct timespec at = limit();
+    int rc = 0;
+    pthread_mutex_lock(&exporter->lock);
+    while (exporter->items < items && rc == 0)
+        rc = pthread_cond_clockwait(&exporter->changed, &exporter->lock, CLOCK_MONOTONIC, &at);
+    bool reached = exporter->items >= items;
+    pthread_mutex_unlock(&exporter->lock);
+    return reached;
+}

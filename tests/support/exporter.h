@@ -36,5 +36,7 @@ const struct export_batch *test_export_await(struct test_exporter *exporter);
 /* Ends that export. */
 void test_export_end(struct test_exporter *exporter);
 uint64_t test_exporter_items(struct test_exporter *exporter);
+/* Waits up to 10 s until it has sent as many; false: it did not. */
+bool test_exporter_reaches(struct test_exporter *exporter, uint64_t items);
 
 #endif

@@ -2,6 +2,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -384,6 +385,21 @@ static void test_its_thread_has_a_name_and_takes_no_signals(void **state)
     assert_false(sigismember(&own, SIGTERM));
 }
 
+static void test_a_record_wakes_a_thread_that_is_falling_asleep(void **state)
+{
+    (void)state;
+    test_exporters_begin(true, NULL);
+    struct processor_settings wanted = {.batch = false};
+    struct batch_processor *batch = start(&wanted);
+    for (unsigned i = 0; i < 6000; i++) {
+        for (volatile unsigned spin = 0; spin < i % 600 * 8; spin++) /* at all stages of that */
+            ;
+        add(batch, i % RECORDS, 1);
+        assert_true(test_exporter_reaches(test_exporter_at(0), i + 1));
+    }
+    assert_true(batch_stop(batch, soon(), NULL));
+}
+
 enum { MAKERS = 4, EACH = 2000 };
 
 static atomic_uint given_back, accepted;
@@ -489,6 +505,7 @@ static void *read_current(void *arg)
         struct guard_thread *outer = guard_enter(), *inner = guard_enter();
         const int *seen = atomic_load(&current);
         guard_exit(inner);
+        sched_yield();
         if (seen && *seen != 42) /* freed memory would say otherwise, or the sanitizer does */
             abort();
         guard_exit(outer);
@@ -598,6 +615,7 @@ int main(int argc, char **argv)
         test(test_an_exporter_that_cannot_be_opened_is_told),
         test(test_the_settings_are_copied),
         test(test_its_thread_has_a_name_and_takes_no_signals),
+        test(test_a_record_wakes_a_thread_that_is_falling_asleep),
         test(test_many_threads_lose_nothing),
         cmocka_unit_test(test_a_ring_keeps_order_and_its_limit),
         cmocka_unit_test(test_a_ring_has_many_at_both_ends),

@@ -887,6 +887,9 @@ static void test_a_pipeline_that_cannot_be_made_changes_nothing(void **state)
     struct traces_pipeline *pipeline = traces_prepare(&settings, &resource, message, sizeof message);
     traces_discard(pipeline);
     assert_true(test_exporter_at(2)->freed);
+    settings.span_processors = &simple; /* as it runs */
+    traces_discard(traces_prepare(&settings, &resource, message, sizeof message));
+    assert_false(test_exporter_at(0)->freed);
     end_one();
     assert_true(traces_flush(soon()));
     assert_int_equal(test_exporter_items(test_exporter_at(0)), 1);
@@ -909,6 +912,28 @@ static void test_every_processor_gets_every_span(void **state)
     assert_true(traces_flush(soon()));
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(test_exporter_items(test_exporter_at(i)), 50);
+}
+
+static void test_a_record_lives_until_its_last_processor_is_done(void **state)
+{
+    (void)state;
+    enum { OTHERS = 40 };
+    struct processor_settings two[] = {{.exporter.endpoint = "one"}, {.exporter.endpoint = "two"}};
+    struct sdk_settings settings = settings_with(&parent_based, &limits);
+    struct otel_span others[OTHERS];
+    settings.span_processors = two;
+    settings.span_processor_count = 2;
+    commit(&settings);
+    end_one();
+    exported_span();
+    release_span();
+    for (int i = 0; i < OTHERS; i++)
+        otel_span_start(&others[i], tracer, "other", NULL);
+    assert_string_equal(test_export_await(test_exporter_at(1))->spans[0]->name, "span");
+    test_export_end(test_exporter_at(1));
+    traces_stop(clock_now_ns());
+    for (int i = 0; i < OTHERS; i++)
+        otel_span_end(&others[i]);
 }
 
 /* --- all at the same time */
@@ -1013,6 +1038,7 @@ int main(void)
         test(test_a_replaced_processor_sends_what_it_holds),
         test(test_a_pipeline_that_cannot_be_made_changes_nothing),
         test(test_every_processor_gets_every_span),
+        test(test_a_record_lives_until_its_last_processor_is_done),
         test(test_no_span_is_lost_or_torn_while_pipelines_are_swapped),
     };
     return cmocka_run_group_tests_name("otel trace", tests, NULL, NULL);

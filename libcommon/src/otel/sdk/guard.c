@@ -56,7 +56,7 @@ static void after_fork_in_child(void)
         if (t == guard_self)
             continue;
         t->taken = false;
-        atomic_store(&t->depth, 0);
+        atomic_store(&t->visit, 0);
     }
     pthread_mutex_unlock(&lock);
     find_barrier();
@@ -95,13 +95,16 @@ struct guard_thread *guard_join(void)
     return self;
 }
 
+/* Until it is out, or has been: one that came in anew reads what was swapped in. */
 static void wait_for(struct guard_thread *thread)
 {
-    for (unsigned round = 0; atomic_load(&thread->depth) > 0; round++) {
+    uint32_t first = atomic_load(&thread->state), now = first;
+    for (unsigned round = 0; (now & GUARD_DEPTH) != 0 && (now ^ first) <= GUARD_DEPTH; round++) {
         if (round < YIELDS_MAX)
             sched_yield();
         else
             usleep(NAP_US);
+        now = atomic_load(&thread->state);
     }
 }
 

@@ -11,8 +11,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum {
+    GUARD_DEPTH = 0xff
+}; /* bits of visit that tell how deep the thread is in; those above count how often it left */
+
 struct guard_thread {
-    _Atomic(uint32_t) depth;
+    _Atomic(uint64_t) visit;
     bool fenced;   /* private: the kernel refuses membarrier */
     bool taken;    /* private */
     unsigned slot; /* a small number of this thread, from 0: threads that end give theirs back */
@@ -22,25 +26,30 @@ struct guard_thread {
 extern __thread struct guard_thread *guard_self;
 struct guard_thread *guard_join(void); /* private: first use by a thread */
 
+enum { GUARD_DEPTH = 0xffff };
+
 static inline struct guard_thread *guard_enter(void)
 {
     struct guard_thread *self = guard_self ? guard_self : guard_join();
-    uint32_t depth = atomic_load_explicit(&self->depth, memory_order_relaxed) + 1;
+    uint32_t state = atomic_load_explicit(&self->state, memory_order_relaxed) + 1;
     if (__builtin_expect(self->fenced, 0))
-        atomic_store(&self->depth, depth);
+        atomic_store(&self->state, state);
     else
-        atomic_store_explicit(&self->depth, depth, memory_order_relaxed);
+        atomic_store_explicit(&self->state, state, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst); /* guard_wait() makes it a full one on every thread (membarrier) */
     return self;
 }
 
 static inline void guard_exit(struct guard_thread *self)
 {
-    atomic_store_explicit(&self->depth, atomic_load_explicit(&self->depth, memory_order_relaxed) - 1,
-                          memory_order_release);
+    uint32_t state = atomic_load_explicit(&self->state, memory_order_relaxed) - 1;
+    if ((state & GUARD_DEPTH) == 0)
+        state += GUARD_DEPTH + 1;
+    atomic_store_explicit(&self->state, state, memory_order_release);
 }
 
-/* Waits until every thread has left what it was in. Any thread outside of a guard. */
+/* Waits until every thread has left what it was in; that it may have entered anew does not matter. Any thread outside
+ * of a guard. */
 void guard_wait(void);
 
 #endif
