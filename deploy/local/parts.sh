@@ -99,8 +99,9 @@ start_redis() {
 # --- the collector --------------------------------------------------------------------------
 
 start_collector() {
+    # shellcheck disable=SC2086 # several options
     spawn collector "$bin/otlp-collector" --grpc "$(address collector)" --http "127.0.0.1:$OTLP_HTTP_PORT" \
-        --page "127.0.0.1:$TRACES_PORT"
+        --page "127.0.0.1:$TRACES_PORT" ${COLLECTOR_OPTIONS:-}
 }
 
 collector_answers() {

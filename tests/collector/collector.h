@@ -293,6 +293,7 @@ http_handler api_wait;
 
 struct collector {
     struct worker worker;
+    bool discard; /* whatever comes is accepted, counted as a request, and not read */
     struct counts counts;
     struct faults faults;
     struct store store;

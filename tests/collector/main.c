@@ -23,6 +23,7 @@ static const char help[] =
     "  --tls-key FILE    PEM\n"
     "  --client-ca FILE  PEM; clients must then have a certificate of it\n"
     "  --fault JSON      as POST /faults takes it; may be given several times\n"
+    "  --discard         accept without a look and keep nothing, for load tests\n"
     "  --quiet           no log lines\n"
     "  --help\n"
     "\n"
@@ -40,7 +41,7 @@ struct options {
     struct tls_files tls;
     const char *faults[STARTING_FAULTS_MAX];
     unsigned fault_count;
-    bool quiet;
+    bool quiet, discard;
 };
 
 struct house {
@@ -196,7 +197,8 @@ static bool read_options(int argc, char **argv, struct options *options)
         {"page", required_argument, NULL, 'p'},    {"tls-cert", required_argument, NULL, 'c'},
         {"tls-key", required_argument, NULL, 'k'}, {"client-ca", required_argument, NULL, 'a'},
         {"fault", required_argument, NULL, 'f'},   {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, '?'},          {NULL, 0, NULL, 0},
+        {"help", no_argument, NULL, '?'},          {"discard", no_argument, NULL, 'd'},
+        {NULL, 0, NULL, 0},
     };
     const char **texts[] = {['g'] = &options->grpc,    ['h'] = &options->http,
                             ['p'] = &options->page,    ['c'] = &options->tls.certificate,
@@ -207,6 +209,8 @@ static bool read_options(int argc, char **argv, struct options *options)
             return false;
         if (letter == 'q')
             options->quiet = true;
+        else if (letter == 'd')
+            options->discard = true;
         else if (letter != 'f')
             *texts[letter] = optarg;
         else if (options->fault_count < STARTING_FAULTS_MAX)
@@ -276,5 +280,6 @@ int main(int argc, char **argv)
         return asks_for_help ? 0 : 2;
     }
     log_init("otlp-collector", house.options.quiet ? LOG_OFF : LOG_INFO);
+    house.collector.discard = house.options.discard;
     return run(&house);
 }

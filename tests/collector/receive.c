@@ -296,6 +296,10 @@ static void take_in(struct request *req, const struct delivery *delivery, const 
 {
     struct collector *collector = collector_of(req);
     struct flow *flow = &collector->counts.flows[delivery->protocol][delivery->signal];
+    if (collector->discard) {
+        verdict->body = print_response(req->arena, 0, "");
+        return;
+    }
     const void *message = read_delivery(req, delivery, flow);
     if (!message) {
         collector->counts.malformed++;

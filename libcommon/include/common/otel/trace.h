@@ -53,14 +53,14 @@ extern const struct trace_context otel_no_parent;
 
 struct otel_span {
     struct trace_context context; /* read-only: this span's, flags with the sampling decision; context.span is itself */
-    struct span_record *record;        /* private: the SDK's memory, or NULL; the rest is private too */
+    struct span_record *record;   /* private: the SDK's memory, or NULL; the rest is private too */
     const struct trace_context *outer; /* current before otel_span_enter() */
     bool recording, entered;
 };
 
 /* options may be NULL. A parent with a trace id but no span id makes a root of that trace; its tracestate and baggage
- * count, too. The context's baggage is the parent's own memory; its tracestate that, or the SDK's, and NULL from the end
- * on. Attributes and links that are known here are better given here than set later: samplers may look at them. */
+ * count, too. The context's baggage is the parent's own memory; its tracestate that, or the SDK's, and NULL from the
+ * end on. Attributes and links that are known here are better given here than set later: samplers may look at them. */
 void otel_span_start(struct otel_span *span, struct otel_tracer *tracer, const char *name,
                      const struct otel_span_options *options);
 /* Makes the span's context current until its end (same fiber or thread). */

@@ -1,26 +1,21 @@
-#include <stdio.h>
-
 #include "otel/instrument/instrument.h"
 
 static const double seconds[] = {0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10};
 
-static void name(const struct call *call, char *out, size_t bytes)
+static const char *name(const struct call *call, struct arena *arena)
 {
-    snprintf(out, bytes, "%s", call->method);
+    (void)arena;
+    return call->method;
 }
 
 static void begin(const struct call *call, struct otel_span *span)
 {
-    char host[256];
-    int port = split_address(call->peer, host, sizeof host);
     otel_span_set(span, otel_text(ATTR_DB_SYSTEM, "postgresql"));
     if (call->place)
         otel_span_set(span, otel_text(ATTR_DB_NAMESPACE, call->place));
     otel_span_set(span, otel_text(ATTR_DB_SUMMARY, call->method));
     otel_span_set(span, otel_text(ATTR_DB_TEXT, call->text)); /* parameters are never in it */
-    otel_span_set(span, otel_text(ATTR_SERVER_ADDRESS, host));
-    if (port)
-        otel_span_set(span, otel_int(ATTR_SERVER_PORT, port));
+    put_address(span, ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT, call->peer);
 }
 
 static void end(const struct call *call, enum err err, struct otel_span *span)

@@ -1,4 +1,3 @@
-#include <stdio.h>
 #include <string.h>
 
 #include "otel/instrument/instrument.h"
@@ -10,18 +9,14 @@ static bool has_route(const struct call *call)
     return call->name[0] == '/';
 }
 
-static void name(const struct call *call, char *out, size_t bytes)
+static const char *name(const struct call *call, struct arena *arena)
 {
     const char *method = strcmp(call->method, "_OTHER") == 0 ? "HTTP" : call->method;
-    if (has_route(call))
-        snprintf(out, bytes, "%s %s", method, call->name);
-    else
-        snprintf(out, bytes, "%s", method);
+    return has_route(call) ? two_words(arena, method, call->name) : method;
 }
 
 static void begin(const struct call *call, struct otel_span *span)
 {
-    char host[256];
     const char *authority = call->carrier ? call->carrier->get(call->carrier, "host") : NULL;
     const char *agent = call->carrier ? call->carrier->get(call->carrier, "user-agent") : NULL;
     otel_span_set(span, otel_text(ATTR_HTTP_METHOD, call->method));
@@ -30,20 +25,13 @@ static void begin(const struct call *call, struct otel_span *span)
         otel_span_set(span, otel_text(ATTR_URL_PATH, call->text));
     if (has_route(call))
         otel_span_set(span, otel_text(ATTR_HTTP_ROUTE, call->name));
-    if (authority) {
-        int port = split_address(authority, host, sizeof host);
-        otel_span_set(span, otel_text(ATTR_SERVER_ADDRESS, host));
-        if (port)
-            otel_span_set(span, otel_int(ATTR_SERVER_PORT, port));
-    }
+    if (authority)
+        put_address(span, ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT, authority);
     if (agent)
         otel_span_set(span, otel_text(ATTR_USER_AGENT, agent));
     if (call->peer) {
-        int port = split_address(call->peer, host, sizeof host);
-        otel_span_set(span, otel_text(ATTR_CLIENT_ADDRESS, host));
-        otel_span_set(span, otel_text(ATTR_PEER_ADDRESS, host));
-        if (port)
-            otel_span_set(span, otel_int(ATTR_PEER_PORT, port));
+        put_address(span, ATTR_CLIENT_ADDRESS, NULL, call->peer);
+        put_address(span, ATTR_PEER_ADDRESS, ATTR_PEER_PORT, call->peer);
     }
 }
 

@@ -1,13 +1,10 @@
 #include "otel/instrument/instrument.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/arena.h"
 #include "common/otel/instrument.h"
-
-enum { NAME_BYTES = 128 };
 
 static struct otel_tracer *tracer;
 
@@ -22,18 +19,31 @@ const struct call_convention *convention_of(const struct call *call)
     return conventions[call->kind];
 }
 
-int split_address(const char *text, char *buffer, size_t bytes)
+void put_address(struct otel_span *span, const char *host_key, const char *port_key, const char *text)
 {
     const char *slash = strrchr(text, '/');
     const char *host = slash ? slash + 1 : text;
     const char *colon = strrchr(host, ':');
     size_t length = colon ? (size_t)(colon - host) : strlen(host);
+    int port = colon ? atoi(colon + 1) : 0;
     if (length >= 2 && host[0] == '[' && host[length - 1] == ']') {
         host++;
         length -= 2;
     }
-    snprintf(buffer, bytes, "%.*s", (int)length, host);
-    return colon ? atoi(colon + 1) : 0;
+    const struct otel_value value = {.type = OTEL_TEXT, .count = (uint32_t)length, .text = host};
+    otel_span_set(span, (struct otel_attribute){host_key, value});
+    if (port && port_key)
+        otel_span_set(span, otel_int(port_key, port));
+}
+
+const char *two_words(struct arena *arena, const char *a, const char *b)
+{
+    size_t first = strlen(a), second = strlen(b);
+    char *text = arena_alloc_raw(arena, first + second + 2);
+    memcpy(text, a, first);
+    text[first] = ' ';
+    memcpy(text + first + 1, b, second + 1);
+    return text;
 }
 
 /* Links as the API takes them; invalid contexts (messages that carried none) are left out. */
@@ -53,7 +63,6 @@ static void start_span(struct request *req, struct call *call, struct otel_span 
 {
     const struct call_convention *convention = convention_of(call);
     struct otel_link *links = NULL, creation = {.context = parent};
-    char name[NAME_BYTES];
     struct otel_span_options options = {.kind = convention->kind, .parent = parent};
     if (call->link_count) {
         options.link_count = take_links(req, call, &links);
@@ -62,8 +71,7 @@ static void start_span(struct request *req, struct call *call, struct otel_span 
         options.link_count = 1;
         options.links = &creation;
     }
-    convention->name(call, name, sizeof name);
-    otel_span_start(span, tracer, name, &options);
+    otel_span_start(span, tracer, convention->name(call, req->arena), &options);
 }
 
 static void begin(struct request *req, struct call *call)

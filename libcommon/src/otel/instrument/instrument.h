@@ -21,7 +21,7 @@ struct call_telemetry {
 /* Of one kind of call: what its span says at the begin and at the end, and what is measured. */
 struct call_convention {
     enum otel_span_kind kind;
-    void (*name)(const struct call *call, char *name, size_t bytes);
+    const char *(*name)(const struct call *call, struct arena *arena);
     void (*begin)(const struct call *call, struct otel_span *span); /* recording spans only */
     void (*end)(const struct call *call, enum err err, struct otel_span *span);
     /* error.type at the end: static or of the call's life; NULL: it went well, as far as this side is concerned */
@@ -53,7 +53,9 @@ const struct call_series *series_find(const struct call *call, const char *error
 /* http.server.active_requests of the call's method. */
 struct otel_bound_counter *series_active(const struct call *call);
 
-/* "host:port", "[v6]:port", "dns:///host:port": the host in buffer, the port or 0. */
-int split_address(const char *text, char *buffer, size_t bytes);
+/* Sets host and port (unless its key is NULL) of "host:port", "[v6]:port" or "dns:///host:port". */
+void put_address(struct otel_span *span, const char *host_key, const char *port_key, const char *text);
+/* "a b" */
+const char *two_words(struct arena *arena, const char *a, const char *b);
 
 #endif

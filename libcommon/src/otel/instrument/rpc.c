@@ -1,25 +1,19 @@
-#include <stdio.h>
-
 #include "otel/instrument/instrument.h"
 
 static const double seconds[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10};
 
-static void name(const struct call *call, char *out, size_t bytes)
+static const char *name(const struct call *call, struct arena *arena)
 {
-    snprintf(out, bytes, "%s", call->name);
+    (void)arena;
+    return call->name;
 }
 
 static void begin(const struct call *call, struct otel_span *span)
 {
-    char host[256];
     otel_span_set(span, otel_text(ATTR_RPC_SYSTEM, "grpc"));
     otel_span_set(span, otel_text(ATTR_RPC_METHOD, call->name));
-    if (!call->peer)
-        return;
-    int port = split_address(call->peer, host, sizeof host);
-    otel_span_set(span, otel_text(ATTR_SERVER_ADDRESS, host));
-    if (port)
-        otel_span_set(span, otel_int(ATTR_SERVER_PORT, port));
+    if (call->peer)
+        put_address(span, ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT, call->peer);
 }
 
 static void end(const struct call *call, enum err err, struct otel_span *span)

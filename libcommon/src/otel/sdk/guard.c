@@ -98,13 +98,13 @@ struct guard_thread *guard_join(void)
 /* Until it is out, or has been: one that came in anew reads what was swapped in. */
 static void wait_for(struct guard_thread *thread)
 {
-    uint32_t first = atomic_load(&thread->state), now = first;
+    uint64_t first = atomic_load(&thread->visit), now = first;
     for (unsigned round = 0; (now & GUARD_DEPTH) != 0 && (now ^ first) <= GUARD_DEPTH; round++) {
         if (round < YIELDS_MAX)
             sched_yield();
         else
             usleep(NAP_US);
-        now = atomic_load(&thread->state);
+        now = atomic_load(&thread->visit);
     }
 }
 

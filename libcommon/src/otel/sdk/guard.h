@@ -11,41 +11,37 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum {
-    GUARD_DEPTH = 0xff
-}; /* bits of visit that tell how deep the thread is in; those above count how often it left */
+enum { GUARD_DEPTH = 0xff }; /* of visit: how deep the thread is in; above that, how often it left */
 
 struct guard_thread {
-    _Atomic(uint64_t) visit;
-    bool fenced;   /* private: the kernel refuses membarrier */
-    bool taken;    /* private */
-    unsigned slot; /* a small number of this thread, from 0: threads that end give theirs back */
+    _Atomic(uint64_t) visit; /* private */
+    bool fenced;             /* private: the kernel refuses membarrier */
+    bool taken;              /* private */
+    unsigned slot;           /* a small number of this thread, from 0: threads that end give theirs back */
     struct guard_thread *next;
 };
 
 extern __thread struct guard_thread *guard_self;
 struct guard_thread *guard_join(void); /* private: first use by a thread */
 
-enum { GUARD_DEPTH = 0xffff };
-
 static inline struct guard_thread *guard_enter(void)
 {
     struct guard_thread *self = guard_self ? guard_self : guard_join();
-    uint32_t state = atomic_load_explicit(&self->state, memory_order_relaxed) + 1;
+    uint64_t visit = atomic_load_explicit(&self->visit, memory_order_relaxed) + 1;
     if (__builtin_expect(self->fenced, 0))
-        atomic_store(&self->state, state);
+        atomic_store(&self->visit, visit);
     else
-        atomic_store_explicit(&self->state, state, memory_order_relaxed);
+        atomic_store_explicit(&self->visit, visit, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst); /* guard_wait() makes it a full one on every thread (membarrier) */
     return self;
 }
 
 static inline void guard_exit(struct guard_thread *self)
 {
-    uint32_t state = atomic_load_explicit(&self->state, memory_order_relaxed) - 1;
-    if ((state & GUARD_DEPTH) == 0)
-        state += GUARD_DEPTH + 1;
-    atomic_store_explicit(&self->state, state, memory_order_release);
+    uint64_t visit = atomic_load_explicit(&self->visit, memory_order_relaxed) - 1;
+    if ((visit & GUARD_DEPTH) == 0)
+        visit += GUARD_DEPTH + 1;
+    atomic_store_explicit(&self->visit, visit, memory_order_release);
 }
 
 /* Waits until every thread has left what it was in; that it may have entered anew does not matter. Any thread outside

@@ -11,7 +11,7 @@
 #include "otel/sdk/ring.h"
 #include "otel/trace/wall.h"
 
-enum { CAPACITY_FIRST = 4, ATTRIBUTES_AT_HOME = 8, IN_HAND_MAX = 16 };
+enum { CAPACITY_FIRST = 4, ATTRIBUTES_AT_HOME = 12, IN_HAND_MAX = 16 };
 
 struct pooled_record {
     struct span_record record;

@@ -1,6 +1,6 @@
 /* The time of spans: wall time, and durations that are true even when the wall clock is stepped meanwhile.
  *
- * A reading costs a third of clock_gettime()'s where the kernel itself keeps time by the processor's time stamp
+ * A reading costs less than half of clock_gettime()'s where the kernel itself keeps time by the processor's time stamp
  * counter; elsewhere it is clock_gettime()'s monotonic clock. Any thread, after wall_init(). */
 #ifndef OTEL_TRACE_WALL_H
 #define OTEL_TRACE_WALL_H
