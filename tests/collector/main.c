@@ -193,11 +193,16 @@ static void begin_in_fiber(struct loop_task *task)
 static bool read_options(int argc, char **argv, struct options *options)
 {
     static const struct option table[] = {
-        {"grpc", required_argument, NULL, 'g'},    {"http", required_argument, NULL, 'h'},
-        {"page", required_argument, NULL, 'p'},    {"tls-cert", required_argument, NULL, 'c'},
-        {"tls-key", required_argument, NULL, 'k'}, {"client-ca", required_argument, NULL, 'a'},
-        {"fault", required_argument, NULL, 'f'},   {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, '?'},          {"discard", no_argument, NULL, 'd'},
+        {"grpc", required_argument, NULL, 'g'},
+        {"http", required_argument, NULL, 'h'},
+        {"page", required_argument, NULL, 'p'},
+        {"tls-cert", required_argument, NULL, 'c'},
+        {"tls-key", required_argument, NULL, 'k'},
+        {"client-ca", required_argument, NULL, 'a'},
+        {"fault", required_argument, NULL, 'f'},
+        {"quiet", no_argument, NULL, 'q'},
+        {"help", no_argument, NULL, '?'},
+        {"discard", no_argument, NULL, 'd'},
         {NULL, 0, NULL, 0},
     };
     const char **texts[] = {['g'] = &options->grpc,    ['h'] = &options->http,

@@ -24,12 +24,12 @@ enum { MIDDLEWARE_MAX = 8 };
 
 struct call {
     enum call_kind kind;
-    const char *name;              /* "/api/users/:id", "user.User/GetUser", a statement's name, a stream's key */
-    const char *method;            /* HTTP method; the statement's summary; NULL elsewhere */
-    const char *text;              /* HTTP path; the statement's text; NULL elsewhere */
-    const char *peer;              /* the other side as address:port or target, where known */
-    const char *place;             /* the database's name; the consumer group; NULL elsewhere */
-    const char *message_id;        /* at the end: of the message sent, or at the begin: of the one processed */
+    const char *name;                  /* "/api/users/:id", "user.User/GetUser", a statement's name, a stream's key */
+    const char *method;                /* HTTP method; the statement's summary; NULL elsewhere */
+    const char *text;                  /* HTTP path; the statement's text; NULL elsewhere */
+    const char *peer;                  /* the other side as address:port or target, where known */
+    const char *place;                 /* the database's name; the consumer group; NULL elsewhere */
+    const char *message_id;            /* at the end: of the message sent, or at the begin: of the one processed */
     const struct trace_context *links; /* contexts of the messages received, NULL elsewhere; invalid ones among them */
     unsigned link_count;
     const struct carrier *carrier; /* to extract from (server, process) or inject into (client, send); or NULL */

@@ -22,8 +22,8 @@ struct component {
     int server_port;
     const struct ring *queue; /* processors: what is waiting; theirs as long as the component is added */
     uint64_t queue_capacity;
-    _Atomic(uint64_t) done;                       /* processed or exported without error */
-    _Atomic(uint64_t) inflight;                   /* exporters: items */
+    _Atomic(uint64_t) done;     /* processed or exported without error */
+    _Atomic(uint64_t) inflight; /* exporters: items */
     struct {
         _Atomic(const char *) error; /* error.type: static text, such as "queue_full", "timeout", "UNAVAILABLE" */
         _Atomic(uint64_t) count;
