@@ -2,14 +2,6 @@
 
 #define ORDER_COLUMNS "id, user_id, product_id, quantity, status, created_at"
 
-/* An event as the streams carry it, from an order's row; and whose work it came from. */
-#define EVENT_PAYLOAD(time)                                                                                            \
-    "jsonb_build_object('order_id', id, 'user_id', user_id, 'product_id', product_id, 'quantity', quantity,"           \
-    " 'timestamp', to_char(" time " at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))"
-#define TRACE_CONTEXT(parent, state, baggage)                                                                          \
-    "jsonb_strip_nulls(jsonb_build_object('traceparent', " parent ", 'tracestate', " state ", 'baggage', " baggage ")" \
-    ")"
-
 static void read_order(const struct db_rows *rows, unsigned row, unsigned column, struct order *out)
 {
     *out = (struct order){
@@ -55,16 +47,18 @@ enum err order_insert(struct request *req, const struct draft *draft, struct ord
                "        traceparent, tracestate, baggage, ord)"
                "), decided as ("
                "    insert into outbox (order_id, event, created_at, payload, trace_context)"
-               "    select id, 'created', created_at, " EVENT_PAYLOAD("created_at") ", " TRACE_CONTEXT(
-                   "traceparent", "tracestate",
-                   "baggage") " from given order by id"
-                              "    on conflict do nothing returning order_id"
-                              "), made as ("
-                              "    insert into orders (id, user_id, product_id, quantity, created_at)"
-                              "    select distinct on (id) id, user_id, product_id, quantity, created_at"
-                              "    from given join decided on order_id = id order by id, ord"
-                              ") select distinct on (id) ord, id from given join decided on order_id = id order by id, "
-                              "ord",
+               "    select id, 'created', created_at, jsonb_build_object('order_id', id, 'user_id', user_id,"
+               "        'product_id', product_id, 'quantity', quantity, 'timestamp',"
+               "        to_char(created_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')),"
+               "        jsonb_strip_nulls(jsonb_build_object('traceparent', traceparent, 'tracestate', tracestate,"
+               "        'baggage', baggage)) from given order by id"
+               "    on conflict do nothing returning order_id"
+               "), made as ("
+               "    insert into orders (id, user_id, product_id, quantity, created_at)"
+               "    select distinct on (id) id, user_id, product_id, quantity, created_at"
+               "    from given join decided on order_id = id order by id, ord"
+               ") select distinct on (id) ord, id from given join decided on order_id = id"
+               "    order by id, ord",
         .params = "uuuizttt",
         .columns = "u",
         .coalesce_rows = 128,
@@ -133,18 +127,19 @@ enum err order_cancel(struct request *req, struct uuid id, struct order *out, bo
     static const struct db_statement cancel = {
         .name = "order_cancel",
         .summary = "UPDATE orders",
-        .sql =
-            "with gone as ("
-            "    update orders set status = 'cancelled' where id = $1 and status = 'pending'"
-            "    returning " ORDER_COLUMNS "), told as ("
-            "    insert into outbox (order_id, event, payload, trace_context)"
-            "    select id, 'cancelled', " EVENT_PAYLOAD("now()") ", " TRACE_CONTEXT(
-                "$2::text", "$3::text",
-                "$4::text") "    from gone"
-                            ") select id, user_id, product_id, quantity, 'cancelled'::text, created_at, true from gone"
-                            " union all select id, user_id, product_id, quantity, 'cancelled'::text, created_at, false "
-                            "from orders"
-                            "    where id = $1 and not exists (select from gone)",
+        .sql = "with gone as ("
+               "    update orders set status = 'cancelled' where id = $1 and status = 'pending'"
+               "    returning " ORDER_COLUMNS "), told as ("
+               "    insert into outbox (order_id, event, payload, trace_context)"
+               "    select id, 'cancelled', jsonb_build_object('order_id', id, 'user_id', user_id,"
+               "        'product_id', product_id, 'quantity', quantity, 'timestamp',"
+               "        to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')),"
+               "        jsonb_strip_nulls(jsonb_build_object('traceparent', $2::text, 'tracestate', $3::text,"
+               "        'baggage', $4::text))"
+               "    from gone"
+               ") select id, user_id, product_id, quantity, 'cancelled'::text, created_at, true from gone"
+               " union all select id, user_id, product_id, quantity, 'cancelled'::text, created_at, false"
+               "    from orders where id = $1 and not exists (select from gone)",
         .params = "uttt",
         .columns = "uuuitzb",
     };

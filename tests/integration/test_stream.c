@@ -222,7 +222,7 @@ static enum err call_begins(struct request *req, struct call *call, void **state
     assert_int_equal(call->name[0], 's');
     assert_non_null(call->peer);
     if (call->kind == CALL_STREAM_SEND)
-        calls.sent = req->trace = trace_child(&req->trace);
+        calls.sent = req->trace;
     if (call->kind == CALL_STREAM_SETTLE)
         calls.items += call->items;
     return ERR_OK;
@@ -236,6 +236,25 @@ static void call_ends(struct request *req, struct call *call, enum err err, void
     calls.failed += err != ERR_OK;
 }
 
+/* Makes a child for each call, as spans would. */
+static void trace_begins(struct request *req, struct call *call)
+{
+    struct trace_context parent = req->trace;
+    if (call_joins_trace(call->kind) && call->carrier && !trace_extract(call->carrier, req->arena, &parent))
+        parent = trace_new();
+    req->trace = trace_child(&parent);
+    if (!call_joins_trace(call->kind) && call->carrier)
+        trace_inject(&req->trace, call->carrier);
+}
+
+static void trace_ends(struct request *req, struct call *call, enum err err)
+{
+    (void)req;
+    (void)call;
+    (void)err;
+}
+
+static const struct tracing tracing = {.begin = trace_begins, .end = trace_ends};
 static const struct middleware recorder = {.name = "recorder", .begin = call_begins, .end = call_ends};
 
 static void assert_same_trace(const struct trace_context *a, const struct trace_context *b)
@@ -294,7 +313,7 @@ static void calls_body(struct request *req, struct room *room)
     assert_int_equal(calls.items, 3);
     assert_int_equal(calls.failed, 0);
     assert_memory_equal(calls.begun, calls.ended, sizeof calls.begun);
-    /* The child that middleware made travels, not its parent. */
+    /* The child that the tracing made travels, not its parent. */
     assert_memory_equal(room->traces[2].span_id, calls.sent.span_id, sizeof calls.sent.span_id);
 }
 
@@ -1370,6 +1389,7 @@ int main(void)
         TEST(test_deleted_message_is_forgotten_on_an_older_redis_too),
     };
     log_init("test", LOG_WARN);
+    middleware_trace_by(&tracing);
     middleware_use(&recorder);
     return cmocka_run_group_tests_name("stream", tests, open_redis, close_redis);
 }

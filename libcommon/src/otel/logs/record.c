@@ -7,10 +7,11 @@
 #include "otel/logs/internal.h"
 #include "otel/sdk/ring.h"
 
-enum { IDLE_MAX = 1024, RECORD_CHUNK_BYTES = 1024 };
+enum { IDLE_MAX = 1024, RECORD_CHUNK_BYTES = 2048 };
 
 struct pooled {
     struct log_record record;
+    const char *home_end; /* of the arena's one chunk, while it has no more */
     _Atomic(unsigned) users;
 };
 
@@ -28,6 +29,15 @@ static void pooled_free(struct pooled *pooled)
     free(pooled);
 }
 
+/* By the thread that takes it: the one that exported it is to leave its memory alone. */
+static void clear(struct pooled *pooled)
+{
+    struct arena arena = pooled->record.arena;
+    arena_reset(&arena);
+    pooled->home_end = arena.end;
+    pooled->record = (struct log_record){.arena = arena};
+}
+
 struct log_record *log_record_take(unsigned users)
 {
     pthread_once(&once, make_ring);
@@ -35,7 +45,9 @@ struct log_record *log_record_take(unsigned users)
     if (!pooled) {
         pooled = mem_alloc(sizeof *pooled);
         arena_init(&pooled->record.arena, RECORD_CHUNK_BYTES);
+        arena_alloc_raw(&pooled->record.arena, 1);
     }
+    clear(pooled);
     atomic_store_explicit(&pooled->users, users, memory_order_relaxed);
     return &pooled->record;
 }
@@ -43,11 +55,12 @@ struct log_record *log_record_take(unsigned users)
 void log_record_release(void *record)
 {
     struct pooled *pooled = container_of(record, struct pooled, record);
-    if (atomic_fetch_sub_explicit(&pooled->users, 1, memory_order_acq_rel) > 1)
+    bool last = atomic_load_explicit(&pooled->users, memory_order_acquire) == 1 ||
+                atomic_fetch_sub_explicit(&pooled->users, 1, memory_order_acq_rel) == 1;
+    if (!last)
         return;
-    struct arena arena = pooled->record.arena;
-    arena_reset(&arena);
-    pooled->record = (struct log_record){.arena = arena};
+    if (pooled->record.arena.end != pooled->home_end)
+        clear(pooled); /* a large record's memory is not kept */
     if (!ring_put(&idle, pooled, NULL))
         pooled_free(pooled);
 }
