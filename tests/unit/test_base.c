@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -458,6 +459,26 @@ static void test_levels_are_read_in_any_case(void **state)
     assert_false(log_level_parse(NULL, &level));
 }
 
+static void test_a_forked_child_draws_other_random_bytes(void **state)
+{
+    (void)state;
+    uint8_t first[16], ours[16], theirs[16];
+    int ends[2], status;
+    random_bytes(first, sizeof first); /* so that there is a pool to share */
+    assert_int_equal(pipe(ends), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        random_bytes(theirs, sizeof theirs);
+        _exit(write(ends[1], theirs, sizeof theirs) == sizeof theirs ? 0 : 1);
+    }
+    random_bytes(ours, sizeof ours);
+    assert_int_equal(read(ends[0], theirs, sizeof theirs), sizeof theirs);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_memory_not_equal(ours, theirs, sizeof ours);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -485,6 +506,7 @@ int main(void)
         cmocka_unit_test(test_a_line_that_is_too_long_is_cut_and_still_json),
         cmocka_unit_test(test_buffered_lines_leave_at_the_flush_and_errors_at_once),
         cmocka_unit_test(test_levels_are_read_in_any_case),
+        cmocka_unit_test(test_a_forked_child_draws_other_random_bytes),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 #include "base/random.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,21 @@ static _Thread_local struct {
     uint8_t bytes[4096];
 } pool;
 
+/* A child would repeat what its parent is about to draw. */
+static void forget(void)
+{
+    pool.left = 0;
+}
+
+static void mind_forks(void)
+{
+    pthread_atfork(NULL, NULL, forget);
+}
+
 static void fill_pool(void)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, mind_forks);
     for (size_t got = 0; got < sizeof pool.bytes;) {
         ssize_t n = getrandom(pool.bytes + got, sizeof pool.bytes - got, 0);
         if (n < 0 && errno != EINTR)
