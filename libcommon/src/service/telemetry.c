@@ -280,7 +280,7 @@ static struct otel_bound_counter *find_event(const char *name, const char *outco
 
 static struct otel_bound_counter *add_event(const char *name, const char *outcome)
 {
-    const struct otel_instrument_options options = {.unit = "{event}"};
+    const struct otel_instrument_options options = {.unit = "{event}", .description = "The shop's events, by outcome."};
     unsigned free_at;
     pthread_mutex_lock(&events_lock);
     struct otel_bound_counter *counter = find_event(name, outcome, &free_at);
