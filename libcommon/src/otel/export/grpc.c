@@ -261,10 +261,34 @@ static bool start(struct grpc_sender *grpc, grpc_call *call, struct reply *reply
     return error == GRPC_CALL_OK;
 }
 
+static int64_t nap_ns(int64_t waited_ns)
+{
+    if (waited_ns < 50 * NS_PER_MS)
+        return NS_PER_MS / 2;
+    return waited_ns < NS_PER_S ? 2 * NS_PER_MS : 20 * NS_PER_MS;
+}
+
+/* A thread that waits in grpc core polls for the whole process: every event of the program's own calls would wake it,
+ * and cost them a hand-over, as long as an export lasts. So this one looks, and naps in between. */
+static grpc_event next_event(struct grpc_sender *grpc, int64_t until_ns)
+{
+    int64_t began_ns = clock_now_ns();
+    for (;;) {
+        grpc_event event = grpc_completion_queue_next(grpc->queue, gpr_inf_past(GPR_CLOCK_MONOTONIC), NULL);
+        int64_t now_ns = clock_now_ns();
+        if (event.type != GRPC_QUEUE_TIMEOUT || now_ns >= until_ns)
+            return event;
+        int64_t nap = nap_ns(now_ns - began_ns);
+        if (nap > until_ns - now_ns)
+            nap = until_ns - now_ns;
+        nanosleep(&(struct timespec){.tv_nsec = nap}, NULL);
+    }
+}
+
 /* Waits for the batch, or for a nudge; false when the time has come. */
 static bool wait_event(struct grpc_sender *grpc, int64_t until_ns, void *batch, bool *out_ended)
 {
-    grpc_event event = grpc_completion_queue_next(grpc->queue, time_to_core(until_ns), NULL);
+    grpc_event event = next_event(grpc, until_ns);
     if (event.type != GRPC_OP_COMPLETE)
         return false;
     if (event.tag == batch) {
