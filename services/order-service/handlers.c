@@ -74,6 +74,7 @@ static enum err take_order(struct request *req, const struct draft *draft, struc
 enum err create_order(struct request *req, const void *message, void *answer)
 {
     const Order__CreateOrderRequest *in = message;
+    Order__OrderResponse *out = answer;
     struct draft draft;
     struct order order;
     enum err err = draft_check(req, in->user_id, in->product_id, in->quantity, in->idempotency_key, &draft);
@@ -82,8 +83,8 @@ enum err create_order(struct request *req, const void *message, void *answer)
     service_count("bodega.orders.requested", err_name(err));
     if (err)
         return err;
-    request_attribute(req, "bodega.order.id", uuid_print(req->arena, order.id));
-    answer_order(req, &order, answer);
+    answer_order(req, &order, out);
+    request_attribute(req, "bodega.order.id", out->id);
     return ERR_OK;
 }
 

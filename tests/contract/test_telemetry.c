@@ -42,6 +42,16 @@ static void set_usual(void)
     set("OTEL_METRIC_EXPORT_INTERVAL", "500");
 }
 
+/* Plain OTLP over gRPC. */
+static void open_receiver(void)
+{
+    char url[64];
+    collector_open(&collector, NULL);
+    snprintf(url, sizeof url, "http://%s", collector.grpc);
+    set_usual();
+    set("OTEL_EXPORTER_OTLP_ENDPOINT", url);
+}
+
 static void open_shop(void)
 {
     shop.settings = settings;
@@ -209,11 +219,7 @@ static void assert_order_arrives(void)
 static void test_an_order_is_one_trace_over_grpc(void **state)
 {
     (void)state;
-    char url[64];
-    collector_open(&collector, NULL);
-    snprintf(url, sizeof url, "http://%s", collector.grpc);
-    set_usual();
-    set("OTEL_EXPORTER_OTLP_ENDPOINT", url);
+    open_receiver();
     open_shop();
     assert_order_arrives();
     assert_int_equal(collector_count(&collector, "grpc.traces.compressed"), 0);
@@ -423,11 +429,7 @@ static void test_the_mounted_ratio_decides_how_many_are_sampled(void **state)
 static void test_a_receiver_that_hangs_costs_spans_but_no_request(void **state)
 {
     (void)state;
-    char url[64];
-    collector_open(&collector, NULL);
-    snprintf(url, sizeof url, "http://%s", collector.grpc);
-    set_usual();
-    set("OTEL_EXPORTER_OTLP_ENDPOINT", url);
+    open_receiver();
     set("OTEL_EXPORTER_OTLP_TIMEOUT", "1000");
     set("OTEL_BSP_EXPORT_TIMEOUT", "2000");
     open_shop();
@@ -447,12 +449,8 @@ static void test_a_receiver_that_hangs_costs_spans_but_no_request(void **state)
 static void test_a_receiver_that_is_not_there_yet_is_found_later(void **state)
 {
     (void)state;
-    char url[64];
-    collector_open(&collector, NULL);
-    snprintf(url, sizeof url, "http://%s", collector.grpc);
+    open_receiver();
     collector_stop(&collector);
-    set_usual();
-    set("OTEL_EXPORTER_OTLP_ENDPOINT", url);
     open_shop();
     struct load load = {.requests = 100};
     load_all(&load, 4);
@@ -465,12 +463,7 @@ static void test_a_receiver_that_is_not_there_yet_is_found_later(void **state)
 static void test_no_span_of_an_answered_request_is_missing_at_the_end(void **state)
 {
     (void)state;
-    char url[64];
-    collector_open(&collector, NULL);
-    snprintf(url, sizeof url, "http://%s", collector.grpc);
-    settings[0] = NULL;
-    set("OTEL_SDK_DISABLED", "false");
-    set("OTEL_EXPORTER_OTLP_ENDPOINT", url);
+    open_receiver();
     set("OTEL_BSP_SCHEDULE_DELAY", "60000"); /* nothing but the end, and full batches, send spans */
     set("OTEL_BSP_MAX_QUEUE_SIZE", "65536");
     open_shop();

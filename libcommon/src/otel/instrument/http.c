@@ -2,8 +2,6 @@
 
 #include "otel/instrument/instrument.h"
 
-static const double seconds[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10};
-
 static bool has_route(const struct call *call)
 {
     return call->name[0] == '/';
@@ -71,6 +69,5 @@ const struct call_convention http_server_convention = {
     .end = end,
     .error = error,
     .attributes = attributes,
-    .duration = {"http.server.request.duration", "Duration of HTTP server requests.", seconds,
-                 sizeof seconds / sizeof seconds[0]},
+    .duration = {"http.server.request.duration", "Duration of HTTP server requests.", call_seconds, CALL_SECONDS},
 };

@@ -8,6 +8,8 @@
 
 static struct otel_tracer *tracer;
 
+const double call_seconds[CALL_SECONDS] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10};
+
 const struct call_convention *convention_of(const struct call *call)
 {
     static const struct call_convention *const conventions[] = {

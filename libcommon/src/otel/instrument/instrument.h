@@ -35,7 +35,10 @@ struct call_convention {
     } duration;
 };
 
-enum { SERIES_ATTRIBUTES_MAX = 8 };
+enum { SERIES_ATTRIBUTES_MAX = 8, CALL_SECONDS = 14 };
+
+/* The conventions' bounds for durations of HTTP, RPC and messaging calls. */
+extern const double call_seconds[CALL_SECONDS];
 
 const struct call_convention *convention_of(const struct call *call);
 

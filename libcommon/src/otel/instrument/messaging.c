@@ -1,7 +1,5 @@
 #include "otel/instrument/instrument.h"
 
-static const double seconds[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10};
-
 static const char *operation(const struct call *call)
 {
     switch (call->kind) {
@@ -65,7 +63,7 @@ static unsigned attributes(const struct call *call, const char *error_type, stru
 #define MESSAGING(span_kind, duration_name, duration_description)                                                      \
     {                                                                                                                  \
         .kind = (span_kind), .name = name, .begin = begin, .end = end, .error = error, .attributes = attributes,       \
-        .duration = {(duration_name), (duration_description), seconds, sizeof seconds / sizeof seconds[0]},            \
+        .duration = {(duration_name), (duration_description), call_seconds, CALL_SECONDS},                             \
     }
 
 static const char operation_duration[] = "messaging.client.operation.duration";

@@ -10,7 +10,6 @@
 #define ATTR_CLIENT_ADDRESS  "client.address"
 #define ATTR_PEER_ADDRESS    "network.peer.address"
 #define ATTR_PEER_PORT       "network.peer.port"
-#define ATTR_PROTOCOL        "network.protocol.version"
 #define ATTR_USER_AGENT      "user_agent.original"
 #define ATTR_HTTP_METHOD     "http.request.method"
 #define ATTR_HTTP_ROUTE      "http.route"

@@ -1,7 +1,5 @@
 #include "otel/instrument/instrument.h"
 
-static const double seconds[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10};
-
 static const char *name(const struct call *call, struct arena *arena)
 {
     (void)arena;
@@ -63,8 +61,7 @@ const struct call_convention rpc_server_convention = {
     .end = end,
     .error = server_error,
     .attributes = attributes,
-    .duration = {"rpc.server.call.duration", "Duration of incoming calls.", seconds,
-                 sizeof seconds / sizeof seconds[0]},
+    .duration = {"rpc.server.call.duration", "Duration of incoming calls.", call_seconds, CALL_SECONDS},
 };
 
 const struct call_convention rpc_client_convention = {
@@ -74,6 +71,5 @@ const struct call_convention rpc_client_convention = {
     .end = end,
     .error = client_error,
     .attributes = attributes,
-    .duration = {"rpc.client.call.duration", "Duration of outgoing calls.", seconds,
-                 sizeof seconds / sizeof seconds[0]},
+    .duration = {"rpc.client.call.duration", "Duration of outgoing calls.", call_seconds, CALL_SECONDS},
 };

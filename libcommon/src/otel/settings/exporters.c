@@ -65,28 +65,27 @@ static enum err wrong_endpoint(const struct reading *reading, const struct node 
     return schema_expected(reading, &shown, what);
 }
 
-static enum err read_url(const struct reading *reading, const struct node *node, void *out)
+static enum err read_endpoint(const struct reading *reading, const struct node *node, bool (*is_good)(const char *text),
+                              const char *expected, void *out)
 {
     const char *text;
     enum err err = schema_text(reading, node, &text);
     if (err)
         return err;
-    if (!endpoint_is_url(text))
-        return wrong_endpoint(reading, node, URL_EXPECTED);
+    if (!is_good(text))
+        return wrong_endpoint(reading, node, expected);
     *(const char **)out = text;
     return ERR_OK;
 }
 
+static enum err read_url(const struct reading *reading, const struct node *node, void *out)
+{
+    return read_endpoint(reading, node, endpoint_is_url, URL_EXPECTED, out);
+}
+
 static enum err read_target(const struct reading *reading, const struct node *node, void *out)
 {
-    const char *text;
-    enum err err = schema_text(reading, node, &text);
-    if (err)
-        return err;
-    if (!endpoint_is_target(text))
-        return wrong_endpoint(reading, node, TARGET_EXPECTED);
-    *(const char **)out = text;
-    return ERR_OK;
+    return read_endpoint(reading, node, endpoint_is_target, TARGET_EXPECTED, out);
 }
 
 static enum err read_output_stream(const struct reading *reading, const struct node *node, void *out)
