@@ -77,8 +77,8 @@ static void forget(struct exporter *base)
     pthread_mutex_unlock(&exporter->lock);
 }
 
-static const struct exporter_methods methods = {
-    .type = "test_exporter", .export = export_held, .hurry = hurry, .free = forget};
+#define METHODS .type = "test_exporter", .export = export_held, .hurry = hurry, .free = forget
+static const struct exporter_methods methods = {METHODS}, encoded_methods = {METHODS, .takes_encoded = true};
 
 static struct exporter *open_here(const struct exporter_settings *settings, enum signal signal, char *message,
                                   size_t message_bytes)
@@ -88,7 +88,8 @@ static struct exporter *open_here(const struct exporter_settings *settings, enum
         return NULL;
     }
     struct test_exporter *exporter = mem_alloc(sizeof *exporter);
-    exporter->exporter = (struct exporter){&methods, signal};
+    bool encoded = settings->endpoint && strncmp(settings->endpoint, "encoded", strlen("encoded")) == 0;
+    exporter->exporter = (struct exporter){encoded ? &encoded_methods : &methods, signal};
     exporter->hurried_ns = CLOCK_NEVER;
     exporter->result.ok = true;
     exporter->let_go = automatic;

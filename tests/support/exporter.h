@@ -1,5 +1,6 @@
 /* Exporters in the tests' own hands: from test_exporters_begin() on, whatever opens an exporter gets one of these. One
- * that is not automatic keeps each batch until the test has looked at it and lets it go. */
+ * that is not automatic keeps each batch until the test has looked at it and lets it go. One whose endpoint begins with
+ * "encoded" takes encoded records, as those of OTLP's protobuf do. */
 #ifndef TESTS_EXPORTER_H
 #define TESTS_EXPORTER_H
 

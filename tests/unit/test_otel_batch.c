@@ -41,6 +41,8 @@ static void release(void *record)
     atomic_fetch_add(&((struct numbered *)record)->released, 1);
 }
 
+static const struct record_kind kind = {.signal = SIGNAL_TRACES, .release = release};
+
 static int released(unsigned first, unsigned count)
 {
     int sum = 0;
@@ -80,7 +82,7 @@ static struct processor_settings settings(unsigned batch_max, unsigned queue_max
 static struct batch_processor *start(const struct processor_settings *wanted)
 {
     char message[256];
-    return batch_start(wanted, &resource, SIGNAL_TRACES, release, message, sizeof message);
+    return batch_start(wanted, &resource, &kind, message, sizeof message);
 }
 
 static int begin(void **state)
@@ -330,7 +332,7 @@ static void test_an_exporter_that_cannot_be_opened_is_told(void **state)
     char message[256] = "";
     struct processor_settings wanted = settings(4, 16, HOUR_MS);
     wanted.exporter.endpoint = "refused";
-    assert_null(batch_start(&wanted, &resource, SIGNAL_LOGS, release, message, sizeof message));
+    assert_null(batch_start(&wanted, &resource, &kind, message, sizeof message));
     assert_string_equal(message, "exporter: refused");
 }
 
@@ -410,6 +412,8 @@ static void release_counted(void *record)
     free(record);
 }
 
+static const struct record_kind counted = {.signal = SIGNAL_TRACES, .release = release_counted};
+
 static void *make(void *arg)
 {
     for (unsigned i = 0; i < EACH; i++)
@@ -424,8 +428,7 @@ static void test_many_threads_lose_nothing(void **state)
     test_exporters_begin(true, NULL);
     char message[256];
     struct processor_settings wanted = settings(32, 256, 5);
-    struct batch_processor *batch =
-        batch_start(&wanted, &resource, SIGNAL_TRACES, release_counted, message, sizeof message);
+    struct batch_processor *batch = batch_start(&wanted, &resource, &counted, message, sizeof message);
     pthread_t makers[MAKERS];
     for (unsigned i = 0; i < MAKERS; i++)
         pthread_create(&makers[i], NULL, make, batch);

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <limits.h>
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 
 #include "common/mem.h"
 #include "otel/export/items.h"
+#include "otel/export/otlp.h"
 #include "otel/export/print.h"
 #include "otel/sdk/buffer.h"
 #include "otlp_collector_logs.pb-c.h"
@@ -875,6 +877,51 @@ static void check_metrics(const struct export_batch *batch, const struct buffer 
     protobuf_c_message_free_unpacked(&decoded->base, NULL);
 }
 
+/* Read back and encoded once more, it is the same to the last byte. */
+static struct encoded_record *there_and_back(enum signal signal, const struct encoded_record *record)
+{
+    struct span_record span = {0};
+    struct log_record log = {0};
+    struct arena *arena = signal == SIGNAL_TRACES ? &span.arena : &log.arena;
+    arena_init(arena, 4096);
+    if (signal == SIGNAL_TRACES)
+        encoded_read_span(record, &span);
+    else
+        encoded_read_log(record, &log);
+    struct encoded_record *again = signal == SIGNAL_TRACES ? encoded_span(&span, 1) : encoded_log(&log, 1);
+    arena_done(arena);
+    return again;
+}
+
+static void assert_read_back(enum signal signal, const struct encoded_record *record)
+{
+    struct encoded_record *again = there_and_back(signal, record);
+    assert_ptr_equal(again->scope, record->scope);
+    assert_int_equal(again->size, record->size);
+    assert_memory_equal(again->bytes, record->bytes, record->size);
+    encoded_release(again);
+}
+
+/* Records that were encoded one by one make the same message. */
+static void encoded_before_is_the_same(const struct export_batch *batch, const struct buffer *expected)
+{
+    struct encoded_record *records[RECORDS_MAX];
+    struct export_batch before = *batch;
+    struct buffer out = {0};
+    before.encoded = true;
+    before.records = records;
+    for (unsigned i = 0; i < batch->count; i++)
+        records[i] = batch->signal == SIGNAL_TRACES ? encoded_span(batch->spans[i], 1) : encoded_log(batch->logs[i], 1);
+    otlp_encode(&out, &before);
+    assert_int_equal(out.size, expected->size);
+    assert_memory_equal(out.data, expected->data, out.size);
+    for (unsigned i = 0; i < batch->count; i++) {
+        assert_read_back(batch->signal, records[i]);
+        encoded_release(records[i]);
+    }
+    buffer_free(&out);
+}
+
 static void round_trip(enum signal signal, void (*check)(const struct export_batch *, const struct buffer *))
 {
     seed = 0x9e3779b97f4a7c15;
@@ -900,6 +947,8 @@ static void round_trip(enum signal signal, void (*check)(const struct export_bat
             batch.metrics = metrics;
         buffer_reset(&encoded);
         otlp_encode(&encoded, &batch);
+        if (signal != SIGNAL_METRICS)
+            encoded_before_is_the_same(&batch, &encoded);
         if (batch_items(&batch) > 0)
             check(&batch, &encoded);
         else
@@ -965,6 +1014,62 @@ static void test_encoding_appends_and_keeps_what_was_there(void **state)
     buffer_free(&once);
     buffer_free(&twice);
     arena_done(&arena);
+}
+
+/* --- encoded records' memory */
+
+enum { MAKERS = 3, MADE_EACH = 20000, KEPT = 512 };
+
+static _Atomic(struct encoded_record *) kept[MAKERS][KEPT];
+
+/* Texts of all sizes, some beyond what a chunk of memory takes. */
+static void *make_records(void *arg)
+{
+    _Atomic(struct encoded_record *) *place = arg;
+    static char text[300000];
+    for (unsigned i = 0; i < MADE_EACH; i++) {
+        uint32_t size = i % 1000 == 999 ? sizeof text : i % 700;
+        struct log_record log = {.scope = &scopes[i % 2], .body = {.type = OTEL_TEXT, .count = size, .text = text}};
+        struct encoded_record *old = atomic_exchange(&place[i % KEPT], encoded_log(&log, 2));
+        for (int user = 0; old && user < 2; user++)
+            encoded_release(old);
+    }
+    return NULL;
+}
+
+/* The other side: takes whatever lies there, looks and lets go. */
+static void *take_records(void *arg)
+{
+    atomic_bool *stop = arg;
+    unsigned bad = 0;
+    for (unsigned i = 0; !atomic_load(stop); i++) {
+        struct encoded_record *record = atomic_exchange(&kept[i % MAKERS][i / MAKERS % KEPT], NULL);
+        if (!record)
+            continue;
+        bad += record->bytes[0] != (OTLP_SCOPE_RECORDS << 3 | WIRE_BYTES);
+        encoded_release(record);
+        encoded_release(record);
+    }
+    return (void *)(uintptr_t)bad;
+}
+
+static void test_encoded_records_of_many_threads_are_released_by_others(void **state)
+{
+    (void)state;
+    pthread_t makers[MAKERS], taker;
+    atomic_bool stop = false;
+    void *bad;
+    pthread_create(&taker, NULL, take_records, &stop);
+    for (unsigned i = 0; i < MAKERS; i++)
+        pthread_create(&makers[i], NULL, make_records, kept[i]);
+    for (unsigned i = 0; i < MAKERS; i++)
+        pthread_join(makers[i], NULL);
+    atomic_store(&stop, true);
+    pthread_join(taker, &bad);
+    assert_null(bad);
+    for (unsigned i = 0; i < MAKERS * KEPT; i++)
+        for (int user = 0; kept[i / KEPT][i % KEPT] && user < 2; user++)
+            encoded_release(kept[i / KEPT][i % KEPT]);
 }
 
 static void test_values_nested_too_deep_become_empty(void **state)
@@ -1068,6 +1173,7 @@ int main(void)
         cmocka_unit_test(test_every_field_of_a_metric_arrives),
         cmocka_unit_test(test_a_batch_of_nothing_is_no_bytes),
         cmocka_unit_test(test_encoding_appends_and_keeps_what_was_there),
+        cmocka_unit_test(test_encoded_records_of_many_threads_are_released_by_others),
         cmocka_unit_test(test_values_nested_too_deep_become_empty),
         cmocka_unit_test(test_json_is_as_the_protocol_writes_it),
         cmocka_unit_test(test_a_batch_splits_down_to_single_items),

@@ -14,6 +14,7 @@
 #include "common/otel/trace.h"
 #include "otel/sdk/provider.h"
 #include "otel/trace/ids.h"
+#include "otel/trace/pipeline.h"
 #include "otel/trace/sampler.h"
 #include "otel/trace/wall.h"
 #include "support/exporter.h"
@@ -914,6 +915,99 @@ static void test_every_processor_gets_every_span(void **state)
         assert_int_equal(test_exporter_items(test_exporter_at(i)), 50);
 }
 
+static void test_records_and_encoded_ones_reach_those_who_take_them(void **state)
+{
+    (void)state;
+    struct processor_settings four[] = {{.exporter.endpoint = "one"},
+                                        {.exporter.endpoint = "encoded"},
+                                        {.exporter.endpoint = "three"},
+                                        {.batch = true,
+                                         .schedule_delay_ms = 5,
+                                         .max_queue_size = 64,
+                                         .max_export_batch_size = 8,
+                                         .exporter.endpoint = "encoded as well"}};
+    struct sdk_settings settings = settings_with(&parent_based, &limits);
+    test_exporters_begin(true, NULL);
+    settings.span_processors = four;
+    settings.span_processor_count = 4;
+    commit(&settings);
+    for (int i = 0; i < 50; i++)
+        end_one();
+    assert_true(traces_flush(soon()));
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(test_exporter_items(test_exporter_at(i)), 50);
+}
+
+static const struct processor_settings waiting = {
+    .batch = true, .schedule_delay_ms = 3600 * 1000, .max_queue_size = 64, .max_export_batch_size = 64};
+
+/* What one span says when it was left in the queue of one exporter and leaves by another. */
+static const struct export_batch *left_to(const char *first, const char *second)
+{
+    struct processor_settings old = waiting, heir = {.exporter.endpoint = second};
+    struct sdk_settings settings = settings_with(&parent_based, &limits);
+    old.exporter.endpoint = first;
+    settings.span_processors = &old;
+    commit(&settings);
+    struct otel_span span;
+    otel_span_start(&span, tracer, "left behind", NULL);
+    otel_span_set(&span, otel_text("key", "value"));
+    otel_span_end(&span);
+    settings.span_processors = &heir;
+    struct traces_pipeline *pipeline = traces_prepare(&settings, &resource, message, sizeof message);
+    assert_non_null(pipeline);
+    traces_commit(pipeline, clock_now_ns());
+    const struct export_batch *batch = test_export_await(test_exporter_at(1));
+    assert_int_equal(batch->count, 1);
+    return batch;
+}
+
+static void test_an_encoded_span_that_was_left_behind_is_read_back(void **state)
+{
+    (void)state;
+    const struct export_batch *batch = left_to("encoded", "records");
+    assert_false(batch->encoded);
+    assert_string_equal(batch->spans[0]->name, "left behind");
+    assert_string_equal(attribute_of(batch->spans[0], "key")->value.text, "value");
+    test_export_end(test_exporter_at(1));
+}
+
+static void test_a_span_that_was_left_behind_is_encoded(void **state)
+{
+    (void)state;
+    const struct export_batch *batch = left_to("records", "encoded");
+    assert_true(batch->encoded);
+    assert_ptr_equal(batch->records[0]->scope, tracer);
+    test_export_end(test_exporter_at(1));
+}
+
+/* Nobody makes a record that all would turn away. */
+static void test_a_span_that_finds_all_queues_full_is_counted(void **state)
+{
+    (void)state;
+    struct processor_settings full = {.batch = true,
+                                      .schedule_delay_ms = 3600 * 1000,
+                                      .max_queue_size = 4,
+                                      .max_export_batch_size = 1,
+                                      .exporter.endpoint = "encoded"};
+    struct sdk_settings settings = settings_with(&parent_based, &limits);
+    settings.span_processors = &full;
+    commit(&settings);
+    end_one();
+    test_export_await(test_exporter_at(0));
+    for (int i = 0; i < 4; i++)
+        end_one();
+    const struct processors *set = &atomic_load(&traces_current)->processors;
+    assert_true(batch_is_full(set->batches[0]));
+    assert_false(processors_want_encoded(set));
+    end_one();
+    for (int i = 0; i < 5; i++) {
+        test_export_await(test_exporter_at(0));
+        test_export_end(test_exporter_at(0));
+    }
+    assert_int_equal(test_exporter_items(test_exporter_at(0)), 5);
+}
+
 static void test_a_record_lives_until_its_last_processor_is_done(void **state)
 {
     (void)state;
@@ -1038,6 +1132,10 @@ int main(void)
         test(test_a_replaced_processor_sends_what_it_holds),
         test(test_a_pipeline_that_cannot_be_made_changes_nothing),
         test(test_every_processor_gets_every_span),
+        test(test_records_and_encoded_ones_reach_those_who_take_them),
+        test(test_an_encoded_span_that_was_left_behind_is_read_back),
+        test(test_a_span_that_was_left_behind_is_encoded),
+        test(test_a_span_that_finds_all_queues_full_is_counted),
         test(test_a_record_lives_until_its_last_processor_is_done),
         test(test_no_span_is_lost_or_torn_while_pipelines_are_swapped),
     };

@@ -5,92 +5,7 @@
 #include <time.h>
 
 #include "common/clock.h"
-
-/* --- protobuf, one field after the other */
-
-struct field {
-    unsigned number, type;
-    uint64_t value;      /* of a varint */
-    const uint8_t *data; /* of bytes */
-    size_t bytes;
-};
-
-struct fields {
-    const uint8_t *next, *end;
-    bool bad;
-};
-
-static bool take_varint(struct fields *in, uint64_t *out)
-{
-    uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64 && in->next < in->end; shift += 7) {
-        uint8_t byte = *in->next++;
-        value |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte & 0x80)
-            continue;
-        *out = value;
-        return true;
-    }
-    return false;
-}
-
-static bool take_bytes(struct fields *in, uint64_t bytes, struct field *out)
-{
-    if (bytes > (uint64_t)(in->end - in->next))
-        return false;
-    out->data = in->next;
-    out->bytes = (size_t)bytes;
-    in->next += bytes;
-    return true;
-}
-
-static bool take_value(struct fields *in, struct field *out)
-{
-    uint64_t length;
-    switch (out->type) {
-    case 0:
-        return take_varint(in, &out->value);
-    case 1:
-        return take_bytes(in, 8, out);
-    case 2:
-        return take_varint(in, &length) && take_bytes(in, length, out);
-    case 5:
-        return take_bytes(in, 4, out);
-    default:
-        return false;
-    }
-}
-
-/* False at the end, and at what is malformed: in->bad tells. */
-static bool take_field(struct fields *in, struct field *out)
-{
-    uint64_t tag;
-    *out = (struct field){0};
-    if (in->bad || in->next == in->end)
-        return false;
-    in->bad = !take_varint(in, &tag) || tag >> 3 == 0 || tag > UINT32_MAX;
-    if (in->bad)
-        return false;
-    out->number = (unsigned)(tag >> 3);
-    out->type = tag & 7;
-    in->bad = !take_value(in, out);
-    return !in->bad;
-}
-
-static struct fields fields_of(const uint8_t *data, size_t bytes)
-{
-    return (struct fields){data, data + bytes, false};
-}
-
-static bool is_varint(const struct field *field, unsigned number)
-{
-    return field->number == number && field->type == 0;
-}
-
-static bool is_bytes(const struct field *field, unsigned number)
-{
-    return field->number == number && field->type == 2;
-}
+#include "otel/export/fields.h"
 
 /* Cut at the beginning of a character. */
 static void keep_text(const struct field *field, char out[ANSWER_TEXT_MAX])
@@ -106,7 +21,7 @@ static void keep_text(const struct field *field, char out[ANSWER_TEXT_MAX])
 
 static bool read_partial(const struct field *message, struct export_answer *out)
 {
-    struct fields in = fields_of(message->data, message->bytes);
+    struct fields in = fields_of(message);
     out->partial = true;
     for (struct field field; take_field(&in, &field);) {
         if (is_varint(&field, 1))
@@ -120,7 +35,7 @@ static bool read_partial(const struct field *message, struct export_answer *out)
 bool export_answer_read(const uint8_t *data, size_t bytes, struct export_answer *out)
 {
     struct export_answer answer = {0};
-    struct fields in = fields_of(data, bytes);
+    struct fields in = fields_in(data, bytes);
     for (struct field field; take_field(&in, &field);)
         if (is_bytes(&field, 1) && !read_partial(&field, &answer))
             return false;
@@ -135,7 +50,7 @@ bool export_answer_read(const uint8_t *data, size_t bytes, struct export_answer 
 static bool read_duration(const struct field *message, int64_t *out_ns)
 {
     int64_t seconds = 0, ns = 0;
-    struct fields in = fields_of(message->data, message->bytes);
+    struct fields in = fields_of(message);
     for (struct field field; take_field(&in, &field);) {
         if (is_varint(&field, 1))
             seconds = (int64_t)field.value;
@@ -152,7 +67,7 @@ static bool read_duration(const struct field *message, int64_t *out_ns)
 
 static bool read_retry_info(const struct field *message, int64_t *out_ns)
 {
-    struct fields in = fields_of(message->data, message->bytes);
+    struct fields in = fields_of(message);
     *out_ns = 0;
     for (struct field field; take_field(&in, &field);)
         if (is_bytes(&field, 1) && !read_duration(&field, out_ns))
@@ -171,7 +86,7 @@ static bool names_retry_info(const struct field *url)
 static bool read_detail(const struct field *message, struct status_answer *out)
 {
     struct field url = {0}, value = {.data = message->data}; /* no value: nothing to read, but somewhere */
-    struct fields in = fields_of(message->data, message->bytes);
+    struct fields in = fields_of(message);
     for (struct field field; take_field(&in, &field);) {
         if (is_bytes(&field, 1))
             url = field;
@@ -186,7 +101,7 @@ static bool read_detail(const struct field *message, struct status_answer *out)
 bool status_answer_read(const uint8_t *data, size_t bytes, struct status_answer *out)
 {
     struct status_answer answer = {.delay_ns = NO_DELAY};
-    struct fields in = fields_of(data, bytes);
+    struct fields in = fields_in(data, bytes);
     for (struct field field; take_field(&in, &field);) {
         if (is_varint(&field, 1))
             answer.code = (int32_t)field.value;

@@ -483,7 +483,7 @@ static const struct transport grpc_transport = {
 
 #define METHODS(name)                                                                                                  \
     {                                                                                                                  \
-        .type = name, .export = sender_export, .hurry = sender_hurry, .free = sender_free                              \
+        .type = name, .export = sender_export, .hurry = sender_hurry, .free = sender_free, .takes_encoded = true       \
     }
 const struct exporter_methods grpc_methods[SIGNALS] = {
     [SIGNAL_TRACES] = METHODS("otlp_grpc_span_exporter"),

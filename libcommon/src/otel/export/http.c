@@ -390,7 +390,7 @@ static const struct transport http_transport = {
 
 #define METHODS(name)                                                                                                  \
     {                                                                                                                  \
-        .type = name, .export = sender_export, .hurry = sender_hurry, .free = sender_free                              \
+        .type = name, .export = sender_export, .hurry = sender_hurry, .free = sender_free, .takes_encoded = true       \
     }
 const struct exporter_methods http_methods[SIGNALS] = {
     [SIGNAL_TRACES] = METHODS("otlp_http_span_exporter"),

@@ -6,6 +6,8 @@
 
 static const struct sdk_scope *scope_of(const struct export_batch *batch, unsigned index)
 {
+    if (batch->encoded)
+        return batch->records[index]->scope;
     switch (batch->signal) {
     case SIGNAL_TRACES:
         return batch->spans[index]->scope;
@@ -92,7 +94,9 @@ bool batch_split(const struct export_batch *batch, struct export_batch halves[2]
     unsigned first = batch->count / 2;
     halves[0].count = first;
     halves[1].count -= first;
-    if (batch->signal == SIGNAL_TRACES)
+    if (batch->encoded)
+        halves[1].records += first;
+    else if (batch->signal == SIGNAL_TRACES)
         halves[1].spans += first;
     else if (batch->signal == SIGNAL_LOGS)
         halves[1].logs += first;

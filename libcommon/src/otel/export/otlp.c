@@ -3,7 +3,7 @@
 
 #include "otel/export/items.h"
 
-enum { RESOURCE = 1, SCOPE_RECORDS = 2, SCHEMA_URL = 3 };
+enum { RESOURCE = 1, SCHEMA_URL = 3 };
 
 static void put_any(struct wire *wire, unsigned field, const struct otel_value *value, unsigned depth);
 
@@ -98,15 +98,19 @@ void otlp_put_attributes(struct wire *wire, unsigned field, const struct otel_at
 
 static void put_record(struct wire *wire, const struct export_batch *batch, int index)
 {
+    if (batch->encoded) {
+        wire_field(wire, batch->records[index]->bytes, batch->records[index]->size);
+        return;
+    }
     switch (batch->signal) {
     case SIGNAL_TRACES:
-        otlp_put_span(wire, SCOPE_RECORDS, batch->spans[index]);
+        otlp_put_span(wire, OTLP_SCOPE_RECORDS, batch->spans[index]);
         break;
     case SIGNAL_LOGS:
-        otlp_put_log(wire, SCOPE_RECORDS, batch->logs[index]);
+        otlp_put_log(wire, OTLP_SCOPE_RECORDS, batch->logs[index]);
         break;
     case SIGNAL_METRICS:
-        otlp_put_metric(wire, SCOPE_RECORDS, &batch->metrics[index]);
+        otlp_put_metric(wire, OTLP_SCOPE_RECORDS, &batch->metrics[index]);
     }
 }
 
@@ -133,7 +137,7 @@ static void put_group(struct wire *wire, const struct export_batch *batch, const
     for (int i = group->first; i != NO_ITEM; i = groups->next[i])
         put_record(wire, batch, i);
     put_scope(wire, 1, group->scope);
-    wire_close(wire, SCOPE_RECORDS, mark);
+    wire_close(wire, OTLP_SCOPE_RECORDS, mark);
 }
 
 void otlp_encode(struct buffer *out, const struct export_batch *batch)

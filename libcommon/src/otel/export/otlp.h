@@ -4,6 +4,9 @@
 
 #include "otel/export/wire.h"
 
+/* Number of the field that holds a scope's records, whatever the signal. */
+enum { OTLP_SCOPE_RECORDS = 2 };
+
 void otlp_put_span(struct wire *wire, unsigned field, const struct span_record *span);
 void otlp_put_log(struct wire *wire, unsigned field, const struct log_record *log);
 void otlp_put_metric(struct wire *wire, unsigned field, const struct metric *metric);

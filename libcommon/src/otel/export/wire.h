@@ -100,6 +100,14 @@ static inline void wire_bytes(struct wire *wire, unsigned field, const void *dat
     wire_tag(wire, field, WIRE_BYTES);
 }
 
+/* What is a field already. */
+static inline void wire_field(struct wire *wire, const void *data, size_t bytes)
+{
+    wire_need(wire, bytes);
+    wire->next -= bytes;
+    memcpy(wire->next, data, bytes);
+}
+
 /* Everything written since mark becomes the message, or packed list, in field. */
 static inline void wire_close(struct wire *wire, unsigned field, size_t mark)
 {

@@ -81,11 +81,19 @@ static void emit(const struct logs_pipeline *pipeline, const struct sdk_scope *s
     self_log_created();
     if (processors->count == 0)
         return;
-    struct log_record *record = log_record_take(processors->count);
+    unsigned others = processors->count - processors->encoded_count;
+    bool encoded = processors_want_encoded(processors);
+    if (!encoded && others == 0)
+        return;
+    struct log_record *record = log_record_take(others > 0 ? others : 1);
     record_fill(record, scope, log, &pipeline->limits);
     unsigned dropped = record->attributes_dropped;
-    for (unsigned i = 0; i < processors->count; i++)
-        batch_add(processors->batches[i], record);
+    if (encoded)
+        processors_add(processors, true, encoded_log(record, processors->encoded_count));
+    if (others > 0)
+        processors_add(processors, false, record);
+    else
+        log_record_release(record);
     tell_dropped(dropped, pipeline->limits.attribute_count);
 }
 

@@ -12,6 +12,21 @@ enum { PIPELINE_CHUNK_BYTES = 256 };
 
 _Atomic(struct logs_pipeline *) logs_current;
 
+static struct encoded_record *encode(const void *record, unsigned users)
+{
+    return encoded_log(record, users);
+}
+
+static void *decode(const struct encoded_record *encoded)
+{
+    struct log_record *record = log_record_take(1);
+    encoded_read_log(encoded, record);
+    return record;
+}
+
+static const struct record_kind log_records = {
+    .signal = SIGNAL_LOGS, .release = log_record_release, .encode = encode, .decode = decode};
+
 static void pipeline_free(struct logs_pipeline *pipeline)
 {
     arena_done(&pipeline->arena);
@@ -26,8 +41,8 @@ struct logs_pipeline *logs_prepare(const struct sdk_settings *settings, const st
     arena_init(&pipeline->arena, PIPELINE_CHUNK_BYTES);
     pipeline->limits = settings->log_limits;
     if (processors_prepare(&pipeline->processors, current ? &current->processors : NULL, settings->log_processors,
-                           settings->log_processor_count, resource, SIGNAL_LOGS, log_record_release, &pipeline->arena,
-                           message, message_bytes))
+                           settings->log_processor_count, resource, &log_records, &pipeline->arena, message,
+                           message_bytes))
         return pipeline;
     pipeline_free(pipeline);
     return NULL;

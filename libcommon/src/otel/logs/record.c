@@ -18,15 +18,33 @@ struct pooled {
 static struct ring idle;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void make_ring(void)
-{
-    ring_init(&idle, IDLE_MAX);
-}
+/* What this thread released last is what it takes next, while it is in this core's cache. */
+static _Thread_local struct {
+    struct pooled *record;
+    bool watched; /* it is freed when the thread ends */
+} own;
+
+static pthread_key_t own_key;
 
 static void pooled_free(struct pooled *pooled)
 {
     arena_done(&pooled->record.arena);
     free(pooled);
+}
+
+static void own_end(void *unused)
+{
+    (void)unused;
+    if (own.record)
+        pooled_free(own.record);
+    own.record = NULL;
+    own.watched = false;
+}
+
+static void pool_init(void)
+{
+    ring_init(&idle, IDLE_MAX);
+    pthread_key_create(&own_key, own_end);
 }
 
 /* By the thread that takes it: the one that exported it is to leave its memory alone. */
@@ -38,15 +56,31 @@ static void clear(struct pooled *pooled)
     pooled->record = (struct log_record){.arena = arena};
 }
 
+static struct pooled *pooled_new(void)
+{
+    struct pooled *pooled = mem_alloc(sizeof *pooled);
+    arena_init(&pooled->record.arena, RECORD_CHUNK_BYTES);
+    arena_alloc_raw(&pooled->record.arena, 1);
+    return pooled;
+}
+
+static struct pooled *pooled_take(void)
+{
+    struct pooled *pooled = own.record;
+    own.record = NULL;
+    if (!own.watched) {
+        pthread_once(&once, pool_init);
+        pthread_setspecific(own_key, &own);
+        own.watched = true;
+    }
+    if (!pooled)
+        pooled = ring_take(&idle);
+    return pooled ? pooled : pooled_new();
+}
+
 struct log_record *log_record_take(unsigned users)
 {
-    pthread_once(&once, make_ring);
-    struct pooled *pooled = ring_take(&idle);
-    if (!pooled) {
-        pooled = mem_alloc(sizeof *pooled);
-        arena_init(&pooled->record.arena, RECORD_CHUNK_BYTES);
-        arena_alloc_raw(&pooled->record.arena, 1);
-    }
+    struct pooled *pooled = pooled_take();
     clear(pooled);
     atomic_store_explicit(&pooled->users, users, memory_order_relaxed);
     return &pooled->record;
@@ -61,14 +95,16 @@ void log_record_release(void *record)
         return;
     if (pooled->record.arena.end != pooled->home_end)
         clear(pooled); /* a large record's memory is not kept */
-    if (!ring_put(&idle, pooled, NULL))
+    if (own.watched && !own.record)
+        own.record = pooled;
+    else if (!ring_put(&idle, pooled, NULL))
         pooled_free(pooled);
 }
 
 void log_records_free(void)
 {
     struct pooled *pooled;
-    pthread_once(&once, make_ring);
+    pthread_once(&once, pool_init);
     while ((pooled = ring_take(&idle)) != NULL)
         pooled_free(pooled);
 }

@@ -28,8 +28,7 @@ struct batch_processor {
     struct sdk_resource resource;
     unsigned batch_max, enough;   /* enough: to leave without waiting for more */
     int64_t delay_ns, timeout_ns; /* timeout CLOCK_NEVER: none */
-    void (*release)(void *record);
-    enum signal signal;
+    const struct record_kind *kind;
     struct exporting exporting;
     struct component component;
 
@@ -109,10 +108,18 @@ static unsigned take(struct batch_processor *batch)
     return count;
 }
 
+static void release(const struct batch_processor *batch, void *record)
+{
+    if (batch_takes_encoded(batch))
+        encoded_release(record);
+    else
+        batch->kind->release(record);
+}
+
 static void release_all(struct batch_processor *batch, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        batch->release(batch->records[i]);
+        release(batch, batch->records[i]);
 }
 
 static int64_t export_deadline(const struct batch_processor *batch)
@@ -126,8 +133,11 @@ static int64_t export_deadline(const struct batch_processor *batch)
 
 static uint64_t send(struct batch_processor *batch, unsigned count)
 {
-    struct export_batch out = {.signal = batch->signal, .resource = &batch->resource, .count = count};
-    if (batch->signal == SIGNAL_TRACES)
+    struct export_batch out = {.signal = batch->kind->signal, .resource = &batch->resource, .count = count};
+    out.encoded = batch_takes_encoded(batch);
+    if (out.encoded)
+        out.records = (struct encoded_record *const *)batch->records;
+    else if (batch->kind->signal == SIGNAL_TRACES)
         out.spans = (struct span_record *const *)batch->records;
     else
         out.logs = (struct log_record *const *)batch->records;
@@ -192,12 +202,27 @@ static void *run(void *arg)
 
 /* --- from outside */
 
+bool batch_takes_encoded(const struct batch_processor *batch)
+{
+    return batch->exporting.exporter->methods->takes_encoded;
+}
+
+bool batch_is_full(const struct batch_processor *batch)
+{
+    return ring_is_full(&batch->ring);
+}
+
+void batch_drop(struct batch_processor *batch)
+{
+    component_failed(&batch->component, "queue_full", 1);
+}
+
 bool batch_add(struct batch_processor *batch, void *record)
 {
     uint64_t position;
     if (!ring_put(&batch->ring, record, &position)) {
-        component_failed(&batch->component, "queue_full", 1);
-        batch->release(record);
+        batch_drop(batch);
+        release(batch, record);
         return false;
     }
     uint64_t wake_at = atomic_load(&batch->wake_at);
@@ -256,15 +281,26 @@ bool batches_flush(struct batch_processor *const *batches, unsigned count, int64
     return ok;
 }
 
+/* The record as the heir takes such. */
+static void *as_taken_by(const struct batch_processor *batch, const struct batch_processor *heir, void *record)
+{
+    bool encoded = batch_takes_encoded(batch);
+    if (encoded == batch_takes_encoded(heir))
+        return record;
+    void *other = encoded ? batch->kind->decode(record) : batch->kind->encode(record, 1);
+    release(batch, record);
+    return other;
+}
+
 /* What the thread left behind. */
 static uint64_t hand_on(struct batch_processor *batch, struct batch_processor *heir)
 {
     uint64_t count = 0;
     for (void *record; (record = ring_take(&batch->ring)); count++) {
         if (heir)
-            batch_add(heir, record);
+            batch_add(heir, as_taken_by(batch, heir, record));
         else
-            batch->release(record);
+            release(batch, record);
     }
     if (count > 0 && !heir)
         component_failed(&batch->component, "shutdown", count);
@@ -345,7 +381,7 @@ static int64_t timeout_ns(int timeout_ms)
 }
 
 static struct batch_processor *batch_new(const struct processor_settings *settings, const struct sdk_resource *resource,
-                                         enum signal signal, void (*release)(void *record))
+                                         const struct record_kind *kind)
 {
     struct batch_processor *batch = mem_alloc(sizeof *batch);
     bool simple = !settings->batch;
@@ -356,8 +392,7 @@ static struct batch_processor *batch_new(const struct processor_settings *settin
     batch->delay_ns = simple ? 0 : settings->schedule_delay_ms * NS_PER_MS;
     batch->enough = batch->delay_ns > 0 ? batch->batch_max : 1;
     batch->timeout_ns = timeout_ns(simple ? SIMPLE_TIMEOUT_MS : settings->export_timeout_ms);
-    batch->release = release;
-    batch->signal = signal;
+    batch->kind = kind;
     batch->stop_ns = CLOCK_NEVER;
     batch->records = mem_array(batch->batch_max, sizeof *batch->records);
     arena_init(&batch->arena, 2048);
@@ -367,8 +402,8 @@ static struct batch_processor *batch_new(const struct processor_settings *settin
     pthread_mutex_init(&batch->lock, NULL);
     pthread_cond_init(&batch->progress, NULL);
     batch->component.role = COMPONENT_PROCESSOR;
-    batch->component.signal = signal;
-    batch->component.type = component_type(settings->batch, signal);
+    batch->component.signal = kind->signal;
+    batch->component.type = component_type(settings->batch, kind->signal);
     batch->component.queue = &batch->ring;
     batch->component.queue_capacity = queue_size;
     list_init(&batch->component.list);
@@ -385,16 +420,15 @@ static int start_thread(struct batch_processor *batch)
     int rc = pthread_create(&batch->thread, NULL, run, batch);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc == 0)
-        pthread_setname_np(batch->thread, batch->signal == SIGNAL_TRACES ? "otel-spans" : "otel-logs");
+        pthread_setname_np(batch->thread, batch->kind->signal == SIGNAL_TRACES ? "otel-spans" : "otel-logs");
     return rc;
 }
 
 struct batch_processor *batch_start(const struct processor_settings *settings, const struct sdk_resource *resource,
-                                    enum signal signal, void (*release)(void *record), char *message,
-                                    size_t message_bytes)
+                                    const struct record_kind *kind, char *message, size_t message_bytes)
 {
-    struct batch_processor *batch = batch_new(settings, resource, signal, release);
-    if (!exporting_open(&batch->exporting, &settings->exporter, signal, &batch->arena, message, message_bytes)) {
+    struct batch_processor *batch = batch_new(settings, resource, kind);
+    if (!exporting_open(&batch->exporting, &settings->exporter, kind->signal, &batch->arena, message, message_bytes)) {
         batch_free(batch);
         return NULL;
     }

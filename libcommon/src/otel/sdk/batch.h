@@ -12,14 +12,26 @@
 
 struct batch_processor;
 
-/* settings and resource are copied. release gets each record exactly once, on any thread. NULL with a message when
- * the exporter cannot be opened. */
+/* Spans, or log records. Any thread. */
+struct record_kind {
+    enum signal signal;
+    void (*release)(void *record);
+    struct encoded_record *(*encode)(const void *record, unsigned users);
+    void *(*decode)(const struct encoded_record *encoded); /* a record with one user */
+};
+
+/* settings and resource are copied. Each record is released exactly once, on any thread. NULL with a message when the
+ * exporter cannot be opened. */
 struct batch_processor *batch_start(const struct processor_settings *settings, const struct sdk_resource *resource,
-                                    enum signal signal, void (*release)(void *record), char *message,
-                                    size_t message_bytes);
+                                    const struct record_kind *kind, char *message, size_t message_bytes);
 /* Would batch_start() with these make the same one? */
 bool batch_matches(const struct batch_processor *batch, const struct processor_settings *settings,
                    const struct sdk_resource *resource);
+/* It takes records as export/encoded.c makes them, and releases them itself; otherwise spans or log records. */
+bool batch_takes_encoded(const struct batch_processor *batch);
+bool batch_is_full(const struct batch_processor *batch);
+/* Counts a record that was not even made, because the queue is full. Any thread, in a guard. */
+void batch_drop(struct batch_processor *batch);
 /* Any thread, in a guard. False: full, and released. */
 bool batch_add(struct batch_processor *batch, void *record);
 /* Waits until what was queued before has been exported or dropped; false when something was dropped or time ran out. */

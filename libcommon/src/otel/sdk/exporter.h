@@ -5,15 +5,29 @@
 #ifndef OTEL_SDK_EXPORTER_H
 #define OTEL_SDK_EXPORTER_H
 
+#include <stdatomic.h>
+
 #include "otel/sdk/model.h"
 
 enum signal { SIGNAL_TRACES, SIGNAL_METRICS, SIGNAL_LOGS };
 
+/* A span or log record as the field of OTLP's protobuf that it becomes, whoever made it having encoded it: while it was
+ * in that core's cache, and in less memory than the record takes, so that the exporting thread has little to read. */
+struct encoded_record {
+    const struct sdk_scope *scope;
+    struct encoded_chunk *chunk; /* private */
+    _Atomic(uint32_t) users;     /* private */
+    uint32_t size;
+    uint8_t bytes[];
+};
+
 struct export_batch {
     enum signal signal;
     const struct sdk_resource *resource;
+    bool encoded; /* records instead of spans or logs */
     unsigned count;
     union {
+        struct encoded_record *const *records;
         struct span_record *const *spans;
         struct log_record *const *logs;
         const struct metric *metrics;
@@ -37,6 +51,7 @@ struct exporter_methods {
     /* Any thread: whatever runs or comes has to end by the deadline (the process stops). */
     void (*hurry)(struct exporter *exporter, int64_t deadline_ns);
     void (*free)(struct exporter *exporter); /* nothing runs any more */
+    bool takes_encoded;                      /* spans and log records have to come encoded */
 };
 
 /* export/open.c: NULL with a message that names what is wrong (a certificate that cannot be read, a path that cannot be
@@ -51,6 +66,13 @@ struct buffer { /* sdk/buffer.h has its verbs */
     uint8_t *data;
     size_t size, capacity;
 };
+/* export/encoded.c: each of users will release it, on any thread. */
+struct encoded_record *encoded_span(const struct span_record *span, unsigned users);
+struct encoded_record *encoded_log(const struct log_record *log, unsigned users);
+void encoded_release(void *record);
+/* export/decode.c: fills an empty record; its memory is in out's arena. */
+void encoded_read_span(const struct encoded_record *record, struct span_record *out);
+void encoded_read_log(const struct encoded_record *record, struct log_record *out);
 /* ExportTraceServiceRequest, ExportMetricsServiceRequest or ExportLogsServiceRequest, grouped by scope. */
 void otlp_encode(struct buffer *out, const struct export_batch *batch);
 /* The same as one OTLP/JSON object (hex ids, 64-bit integers as text), without newline. */

@@ -23,22 +23,23 @@ static struct batch_processor *find_same(const struct processors *set, const str
 
 bool processors_prepare(struct processors *set, const struct processors *current,
                         const struct processor_settings *wanted, unsigned wanted_count,
-                        const struct sdk_resource *resource, enum signal signal, void (*release)(void *record),
-                        struct arena *arena, char *message, size_t message_bytes)
+                        const struct sdk_resource *resource, const struct record_kind *kind, struct arena *arena,
+                        char *message, size_t message_bytes)
 {
-    set->count = 0;
+    set->count = set->encoded_count = 0;
     set->batches = arena_array(arena, struct batch_processor *, wanted_count);
     set->kept = arena_array(arena, bool, wanted_count);
     for (unsigned i = 0; i < wanted_count; i++) {
         struct batch_processor *batch = find_same(set, current, &wanted[i], resource);
         set->kept[i] = batch != NULL;
         if (!batch)
-            batch = batch_start(&wanted[i], resource, signal, release, message, message_bytes);
+            batch = batch_start(&wanted[i], resource, kind, message, message_bytes);
         if (!batch) {
             processors_discard(set);
             return false;
         }
         set->batches[set->count++] = batch;
+        set->encoded_count += batch_takes_encoded(batch);
     }
     return true;
 }
@@ -49,6 +50,26 @@ void processors_discard(struct processors *set)
         if (!set->kept[i])
             batch_stop(set->batches[i], 0, NULL);
     set->count = 0;
+}
+
+void processors_add(const struct processors *set, bool encoded, void *record)
+{
+    for (unsigned i = 0; i < set->count; i++)
+        if (batch_takes_encoded(set->batches[i]) == encoded)
+            batch_add(set->batches[i], record);
+}
+
+bool processors_want_encoded(const struct processors *set)
+{
+    if (set->encoded_count == 0)
+        return false;
+    for (unsigned i = 0; i < set->count; i++)
+        if (batch_takes_encoded(set->batches[i]) && !batch_is_full(set->batches[i]))
+            return true;
+    for (unsigned i = 0; i < set->count; i++)
+        if (batch_takes_encoded(set->batches[i]))
+            batch_drop(set->batches[i]);
+    return false;
 }
 
 /* One that was kept has had every record already. */

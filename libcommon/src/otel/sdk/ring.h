@@ -49,4 +49,9 @@ static inline uint64_t ring_count(const struct ring *ring)
     return ring_head(ring) - tail;
 }
 
+static inline bool ring_is_full(const struct ring *ring)
+{
+    return ring_count(ring) >= ring->capacity;
+}
+
 #endif

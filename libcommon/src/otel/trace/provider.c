@@ -10,12 +10,34 @@ enum { PIPELINE_CHUNK_BYTES = 1024 };
 
 _Atomic(struct traces_pipeline *) traces_current;
 
+static struct encoded_record *encode(const void *record, unsigned users)
+{
+    return encoded_span(record, users);
+}
+
+static void *decode(const struct encoded_record *encoded)
+{
+    static const struct limit_settings none;
+    struct span_record *record = record_take(&none);
+    encoded_read_span(encoded, record);
+    return record;
+}
+
+static const struct record_kind spans = {
+    .signal = SIGNAL_TRACES, .release = record_release, .encode = encode, .decode = decode};
+
 void pipeline_deliver(struct traces_pipeline *pipeline, struct span_record *record)
 {
     const struct processors *processors = &pipeline->processors;
-    record_share(record, processors->count);
-    for (unsigned i = 0; i < processors->count; i++)
-        batch_add(processors->batches[i], record);
+    unsigned others = processors->count - processors->encoded_count;
+    if (processors_want_encoded(processors))
+        processors_add(processors, true, encoded_span(record, processors->encoded_count));
+    if (others == 0) {
+        record_release(record);
+        return;
+    }
+    record_share(record, others);
+    processors_add(processors, false, record);
 }
 
 static void pipeline_free(struct traces_pipeline *pipeline)
@@ -34,8 +56,7 @@ struct traces_pipeline *traces_prepare(const struct sdk_settings *settings, cons
     pipeline->sampler = sampler_new(&pipeline->arena, &settings->sampler);
     pipeline->limits = settings->span_limits;
     if (processors_prepare(&pipeline->processors, current ? &current->processors : NULL, settings->span_processors,
-                           settings->span_processor_count, resource, SIGNAL_TRACES, record_release, &pipeline->arena,
-                           message, message_bytes))
+                           settings->span_processor_count, resource, &spans, &pipeline->arena, message, message_bytes))
         return pipeline;
     pipeline_free(pipeline);
     return NULL;

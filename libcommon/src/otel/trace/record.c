@@ -23,7 +23,7 @@ struct pooled_record {
 
 static struct ring pool;
 
-/* Records that this thread took from the pool in one go. */
+/* Records that this thread took from the pool in one go, or used last. */
 struct hand {
     unsigned count;
     bool watched; /* they go back when the thread ends */
@@ -144,7 +144,10 @@ void record_release(void *record)
         return;
     if (!is_at_home(released))
         reset(released); /* a large span's memory is not kept */
-    give_back(released);
+    if (hand.watched && hand.count < IN_HAND_MAX)
+        hand.records[hand.count++] = released; /* used next, while it is in this core's cache */
+    else
+        give_back(released);
 }
 
 void record_put(struct span_record *record, const char *key, size_t key_bytes, struct otel_value value)
