@@ -20,6 +20,8 @@ enum {
     PLACES = 16,
     CALLS_MAX = 2048,
     STREAMS_MAX = 1024,
+    WINDOW_BYTES = 4 << 20,
+    FRAME_BYTES_MAX = 256 << 10,
     ARENA_BYTES = 65536,
     VALUE_BYTES_MAX = 1024,
     PING_INTERVAL_MS_MIN = 1000
@@ -275,6 +277,9 @@ static grpc_server *core_new(void)
     rpc_args_int(&args, GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_MAX);
     rpc_args_int(&args, GRPC_ARG_ALLOW_REUSEPORT, 0);
     rpc_args_int(&args, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, PING_INTERVAL_MS_MIN);
+    /* Batches are large: they come without waiting for window updates, and in fewer frames. */
+    rpc_args_int(&args, GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, WINDOW_BYTES);
+    rpc_args_int(&args, GRPC_ARG_HTTP2_MAX_FRAME_SIZE, FRAME_BYTES_MAX);
     /* Messages come as they were sent; decode.c inflates them, with a limit. */
     rpc_args_int(&args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
     rpc_args_int(&args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, ENCODINGS);

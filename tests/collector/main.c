@@ -1,4 +1,5 @@
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-enum { HOUR_MS = 3600 * 1000, STARTING_FAULTS_MAX = 8 };
+enum { HOUR_MS = 3600 * 1000, STARTING_FAULTS_MAX = 8, MEMORY_KEPT_BYTES = 32 << 20 };
 
 static const char help[] =
     "otlp-collector: receives OTLP traces, metrics and logs, keeps the last of them and shows them.\n"
@@ -284,6 +285,8 @@ int main(int argc, char **argv)
         fputs(help, asks_for_help ? stdout : stderr);
         return asks_for_help ? 0 : 2;
     }
+    mallopt(M_TRIM_THRESHOLD, MEMORY_KEPT_BYTES); /* a message's memory is the next one's */
+    mallopt(M_MMAP_THRESHOLD, MEMORY_KEPT_BYTES);
     log_init("otlp-collector", house.options.quiet ? LOG_OFF : LOG_INFO);
     house.collector.discard = house.options.discard;
     return run(&house);
