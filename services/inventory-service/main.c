@@ -42,6 +42,7 @@ int main(int argc, char **argv)
         .rpc_listen = "0.0.0.0:50053",
         .methods = methods,
         .method_count = array_count(methods),
+        .callers = "api-gateway,order-service",
         .database = true,
         .migrations = migrations,
         .migration_count = migrations_count,

@@ -32,6 +32,7 @@ int main(int argc, char **argv)
         .rpc_listen = "0.0.0.0:50052",
         .methods = methods,
         .method_count = array_count(methods),
+        .callers = "api-gateway,inventory-service",
         .peers = peers,
         .peer_count = array_count(peers),
         .database = true,

@@ -18,6 +18,7 @@ int main(int argc, char **argv)
         .rpc_listen = "0.0.0.0:50051",
         .methods = methods,
         .method_count = array_count(methods),
+        .callers = "api-gateway",
         .database = true,
         .migrations = migrations,
         .migration_count = migrations_count,

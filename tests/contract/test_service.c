@@ -53,6 +53,7 @@ static pid_t spawn(const char *name, const char *const *arguments, const char *c
     dup2(output, STDOUT_FILENO);
     dup2(output, STDERR_FILENO);
     setenv("OTEL_SDK_DISABLED", "true", 1);
+    setenv("TLS_MODE", "off", 1);
     for (; environment && *environment; environment++)
         putenv((char *)(uintptr_t)*environment);
     execv(path, argv);
@@ -127,6 +128,22 @@ static void test_wrong_settings_stop_the_start(void **state)
                "redis");
     expect_run("user-service", NULL, (const char *[]){"DATABASE_URL=postgres://x/y", "LOG_LEVEL=loud", NULL}, 2,
                "LOG_LEVEL");
+}
+
+/* Plain text is never what nobody asked for. */
+static void test_a_service_without_certificates_does_not_start_unless_told(void **state)
+{
+    (void)state;
+    expect_run("user-service", NULL, (const char *[]){"DATABASE_URL=postgres://x/y", "TLS_MODE=", NULL}, 2,
+               "user-service: tls.cert_file: must be set (or environment variable TLS_CERT_FILE): the PEM file of this "
+               "service's certificate. Plain text between services needs tls.mode: off (or TLS_MODE=off)\n");
+    expect_run("api-gateway", NULL, (const char *[]){"TLS_MODE=mutual", "TLS_CERT_FILE=/x.crt", NULL}, 2,
+               "tls.key_file: must be set");
+    const char *const files[] = {"DATABASE_URL=postgres://x/y", "TLS_MODE=mutual",    "TLS_CERT_FILE=/no/such.crt",
+                                 "TLS_KEY_FILE=/no/such.key",   "TLS_CA_FILE=/no/ca", NULL};
+    expect_run("user-service", NULL, files, 2, "user-service: tls.ca_file: /no/ca: No such file or directory\n");
+    expect_run("user-service", NULL, (const char *[]){"DATABASE_URL=postgres://x/y", "TLS_MODE=plain", NULL}, 2,
+               "TLS_MODE: expected mutual or off, got \"plain\"");
 }
 
 static void test_wrong_telemetry_settings_stop_the_start(void **state)
@@ -462,6 +479,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_do_what_help_says),
         cmocka_unit_test(test_wrong_settings_stop_the_start),
+        cmocka_unit_test(test_a_service_without_certificates_does_not_start_unless_told),
         cmocka_unit_test(test_wrong_telemetry_settings_stop_the_start),
         cmocka_unit_test(test_a_taken_address_stops_the_start),
         cmocka_unit_test(test_migrations_can_be_run_alone),

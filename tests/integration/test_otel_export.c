@@ -897,7 +897,7 @@ static void test_wrong_settings_are_named(void **state)
         settings.tls.key_file = text;
         refused_with("text.pem: holds no private key in PEM that can be read");
         settings.tls.key_file = certificates.server_key;
-        refused_with("is not the key of the client certificate");
+        refused_with("is not the key of the certificate");
         settings.tls = (struct tls_settings){.cert_file = text, .key_file = certificates.server_key};
         refused_with("text.pem: holds no certificate in PEM");
         static const struct header_settings names_with_space = {"bad name", "hush-hush"};

@@ -44,11 +44,17 @@ json_t *collector_named(json_t *list, const char *name);      /* the first item 
 
 /* A certificate authority, a server's certificate for localhost and 127.0.0.1 and a client's one, all made afresh. */
 struct test_certificates {
-    struct test_server home;                                                  /* private: their directory */
+    struct test_server home;                                                  /* their directory */
     char ca[300], server[300], server_key[300], client[300], client_key[300]; /* PEM files */
+    char ca_key[300];                                                         /* private, like the next */
+    long serial;
 };
 
 void certificates_open(struct test_certificates *certificates);
+/* One more of the authority, with names as in "DNS:order-service,URI:spiffe://shop/orders". Writes the files; returns
+ * the certificate's serial number. */
+long certificates_issue(struct test_certificates *certificates, const char *alternatives, const char *certificate,
+                        const char *key);
 void certificates_close(struct test_certificates *certificates);
 
 #endif

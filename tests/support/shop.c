@@ -68,7 +68,8 @@ static void set_environment(const struct shop *shop, enum shop_service service)
     snprintf(text, sizeof text, "127.0.0.1:%d", shop->services[service].port);
     setenv(service == SHOP_GATEWAY ? "HTTP_LISTEN" : "RPC_LISTEN", text, 1);
     setenv("ADMIN_LISTEN", "127.0.0.1:0", 1);
-    setenv("OTEL_SDK_DISABLED", "true", 1); /* unless the test's settings say otherwise */
+    setenv("TLS_MODE", "off", 1); /* unless the test's settings say otherwise, the same below */
+    setenv("OTEL_SDK_DISABLED", "true", 1);
     for (const char *const *setting = shop->settings; setting && *setting; setting++)
         putenv((char *)(uintptr_t)*setting);
 }

@@ -57,6 +57,7 @@ struct request {
     int64_t deadline_ns; /* monotonic; CLOCK_NEVER for none */
     struct trace_context trace;
     const struct principal *principal;
+    const char *peer_name; /* of the service that calls, as its certificate proves; NULL over HTTP and plain text */
     struct failure failure;
     struct bytes body;          /* of an HTTP request; NUL-terminated beyond size */
     bool cancelled;             /* the caller has gone */

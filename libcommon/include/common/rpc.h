@@ -6,12 +6,15 @@
  * Client: a struct rpc_client belongs to one loop. Messages in and out are protobuf-c structs whose
  * memory is in the request's arena. Deadlines and trace context go with the call; a caller that
  * hangs up cancels the handler's request.
+ * With a struct rpc_identity both sides prove who they are (TLS 1.2 or newer) and check each other's names; without one
+ * all is plain text.
  * Errors: the peer's status code as enum err with its message in the failure; ERR_UNAVAILABLE when no
  * address can be reached. Source: gRPC over HTTP/2; grpc.health.v1; grpc core's C surface. */
 #ifndef COMMON_RPC_H
 #define COMMON_RPC_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <protobuf-c/protobuf-c.h>
@@ -21,8 +24,35 @@
 struct loop;
 struct request;
 struct rpc_client;
+struct rpc_identity;
 struct rpc_server;
 struct worker;
+
+/* --- who is who */
+
+struct rpc_identity_settings {
+    const char *cert_file, *key_file; /* PEM: the certificate with what is between it and the authority; its key */
+    const char *ca_file;              /* PEM: the authorities that certificates of peers must come from */
+};
+
+/* Shared by a process's server and clients. Reads and checks the files: ERR_INVALID_ARGUMENT, and message names the one
+ * that is no good. Files that are replaced later, also by a swapped symbolic link, count for new connections after
+ * three seconds at most. What is no good then changes nothing and is logged. */
+enum err rpc_identity_open(struct rpc_identity **out, const struct rpc_identity_settings *settings, char *message,
+                           size_t message_bytes);
+/* After its servers and clients. NULL is allowed. */
+void rpc_identity_close(struct rpc_identity *identity);
+
+struct rpc_identity_stats {
+    uint64_t refused;   /* callers and peers whose certificate was good and whose name was not expected */
+    uint64_t replaced;  /* times that new files were taken over */
+    uint64_t bad_files; /* times that they were not */
+    int64_t expires_s;  /* of the certificate in use, since 1970 */
+};
+
+struct rpc_identity_stats rpc_identity_stats(const struct rpc_identity *identity); /* any thread */
+
+/* --- servers */
 
 /* A procedure as both sides know it: rpc_procedure("user.User/GetUser", user__get_user_request, user__user_response).
  */
@@ -52,7 +82,9 @@ struct rpc_server_settings {
     int streams_max;  /* concurrent calls a connection */
     int deadline_ms;  /* for calls that bring none, and the most for those that do */
     int keepalive_ms;
-    int connection_age_ms; /* then GOAWAY, so that clients spread over new addresses; 0: never */
+    int connection_age_ms;         /* then GOAWAY, so that clients spread over new addresses; 0: never */
+    struct rpc_identity *identity; /* NULL: plain text */
+    const char *allow; /* DNS or URI names, separated by commas: callers' certificates must carry one of them */
 };
 
 /* workers: one for each loop that serves. ERR_UNAVAILABLE when the address cannot be bound. settings and tables are
@@ -69,6 +101,8 @@ void rpc_server_drain(struct rpc_server *server, void (*done)(void *arg), void *
 /* Cancels what is left and frees. Not from a loop's thread; the loops must still run. */
 void rpc_server_close(struct rpc_server *server);
 
+/* --- clients */
+
 struct rpc_client_settings {
     const char *target; /* "host:port", "dns:///host:port": round robin over every address of it */
     int message_bytes_max;
@@ -77,6 +111,8 @@ struct rpc_client_settings {
      * allows and retries stay below a tenth of all calls. 0: never. */
     int retries_max;
     int keepalive_ms;
+    struct rpc_identity *identity; /* NULL: plain text */
+    const char *peer_name;         /* that the peer's certificate must carry, whatever its address is */
 };
 
 struct rpc_client *rpc_client_open(struct loop *loop, const char *name, const struct rpc_client_settings *settings);

@@ -3,6 +3,7 @@
  * Reads settings, opens what the table asks for, applies migrations, serves, watches health,
  * and ends well: SIGTERM or SIGINT → not serving → no new work → what runs finishes (limit
  * service.drain_timeout_ms) → exit status 0. A second signal ends at once with status 1.
+ * Between services there is mutual TLS, unless tls.mode says off.
  * A wrong setting is one clear line on stderr and exit status 2; so is a taken address, once it has been waited for 3
  * s. Options: --config FILE, --migrate-only, --print-config, --version, --help. Settings come from --config, or
  * $BODEGA_CONFIG_FILE, or /etc/bodega/<name>.yaml when it exists, and from the environment. */
@@ -19,6 +20,8 @@
 #include "common/rpc.h"
 #include "common/stream.h"
 
+enum tls_mode { TLS_MUTUAL, TLS_OFF };
+
 /* Settings that every service has; the first member of each service's own settings struct. */
 struct service_settings {
     int log_level; /* enum log_level */
@@ -34,10 +37,13 @@ struct service_settings {
     struct stream_settings stream;
     int consumer_batch, consumer_claim_idle_ms, consumer_deliveries_max;
     const char *peer_targets[4];
+    int tls_mode; /* enum tls_mode: how services talk to each other */
+    struct rpc_identity_settings tls;
+    const char *peer_names[4]; /* in the peers' certificates */
 };
 
 struct service_peer {
-    const char *name;   /* "user-service": key peers.user-service, as told in errors */
+    const char *name;   /* "user-service": key peers.user-service, as told in errors and as its certificate says */
     const char *env;    /* "USER_SERVICE_ADDR" */
     const char *target; /* built-in */
     bool optional;      /* the service is ready without it */
@@ -60,6 +66,7 @@ struct service {
     const char *rpc_listen; /* built-in address; NULL: no gRPC */
     const struct rpc_method *methods;
     unsigned method_count;
+    const char *callers; /* built-in tls.allow: the services that may call this one, "api-gateway,order-service" */
     const struct service_peer *peers;
     unsigned peer_count;
     unsigned peer_retries; /* built-in client.retries_max: 0 but for those whom the public asks */

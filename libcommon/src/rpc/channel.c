@@ -74,13 +74,3 @@ char *rpc_listen_address(const char *listen)
 {
     return mem_print("%s%s", listen[0] == ':' ? "[::]" : "", listen);
 }
-
-grpc_server_credentials *rpc_server_credentials(void)
-{
-    return grpc_insecure_server_credentials_create();
-}
-
-grpc_channel_credentials *rpc_channel_credentials(void)
-{
-    return grpc_insecure_credentials_create();
-}

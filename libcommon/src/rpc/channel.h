@@ -1,9 +1,8 @@
-/* What a server and a client are set up with: channel arguments, addresses, credentials. */
+/* What a server and a client are set up with: channel arguments and addresses. */
 #ifndef RPC_CHANNEL_H
 #define RPC_CHANNEL_H
 
 #include <grpc/grpc.h>
-#include <grpc/grpc_security.h>
 
 enum { RPC_ARGS_MAX = 24 };
 
@@ -22,9 +21,5 @@ grpc_channel_args rpc_args_core(struct rpc_args *args);
 char *rpc_target(const char *target);
 /* ":port" means every address of this machine. Free with free(). */
 char *rpc_listen_address(const char *listen);
-
-/* The one place that decides how peers prove who they are: today they do not. */
-grpc_server_credentials *rpc_server_credentials(void);
-grpc_channel_credentials *rpc_channel_credentials(void);
 
 #endif

@@ -18,6 +18,7 @@
 #include "rpc/channel.h"
 #include "rpc/counters.h"
 #include "rpc/health.h"
+#include "rpc/identity.h"
 #include "rpc/message.h"
 #include "rpc/queue.h"
 
@@ -84,8 +85,10 @@ static grpc_channel *channel_new(const struct rpc_client_settings *settings, con
     rpc_args_int(&args, GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, RESOLVE_AGAIN_MS);
     /* Connections of its own for each loop, instead of one that all loops contend for. */
     rpc_args_int(&args, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    if (settings->identity && !strchr(settings->peer_name, ':'))
+        rpc_args_text(&args, GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, settings->peer_name); /* what the peer is asked for */
     grpc_channel_args core_args = rpc_args_core(&args);
-    grpc_channel_credentials *credentials = rpc_channel_credentials();
+    grpc_channel_credentials *credentials = rpc_channel_credentials(settings->identity, settings->peer_name);
     grpc_channel *channel = grpc_channel_create(target, credentials, &core_args);
     grpc_channel_credentials_release(credentials);
     return channel;

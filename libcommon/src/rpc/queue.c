@@ -14,6 +14,7 @@
 #include <grpc/support/log.h>
 #endif
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -150,10 +151,19 @@ static void detach(struct loop_task *task)
 /* --- life */
 
 #ifdef GPR_ERROR
+/* Anybody can make grpc core complain, by a handshake that fails: one line a second. */
 static void log_line(gpr_log_func_args *args)
 {
-    if (args->severity == GPR_LOG_SEVERITY_ERROR)
-        log_event(LOG_WARN, "grpc core", log_text("detail", args->message));
+    static _Atomic int64_t told_ns;
+    static _Atomic uint64_t left_out;
+    int64_t now_ns = clock_now_ns(), before_ns = atomic_load(&told_ns);
+    if (args->severity != GPR_LOG_SEVERITY_ERROR)
+        return;
+    if ((before_ns && now_ns - before_ns < NS_PER_S) || !atomic_compare_exchange_strong(&told_ns, &before_ns, now_ns))
+        atomic_fetch_add(&left_out, 1);
+    else
+        log_event(LOG_WARN, "grpc core", log_text("detail", args->message),
+                  log_int("left_out", (int64_t)atomic_exchange(&left_out, 0)));
 }
 
 /* Debian's abseil looks for cycles among held locks at every lock, a debugging aid that costs some percent of a call.

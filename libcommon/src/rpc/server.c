@@ -8,6 +8,7 @@
 #include "common/mem.h"
 #include "rpc/channel.h"
 #include "rpc/health.h"
+#include "rpc/identity.h"
 #include "rpc/serving.h"
 
 enum { PLACES = 64, PLACES_RARE = 8, HANDSHAKE_TIMEOUT_MS = 10000, PING_INTERVAL_MS_MAX = 5000 };
@@ -67,7 +68,7 @@ static grpc_server *core_new(const struct rpc_server_settings *settings)
 static bool bind_address(struct rpc_server *server)
 {
     char *address = rpc_listen_address(server->settings->listen);
-    grpc_server_credentials *credentials = rpc_server_credentials();
+    grpc_server_credentials *credentials = rpc_server_credentials(server->settings->identity, server->settings->allow);
     server->port = grpc_server_add_http2_port(server->core, address, credentials);
     grpc_server_credentials_release(credentials);
     free(address);

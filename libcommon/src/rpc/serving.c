@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/middleware.h"
+#include "rpc/identity.h"
 #include "rpc/message.h"
 
 enum { ARENA_BYTES = 4096, DETAIL_BYTES_MAX = 1024, METHOD_BYTES_MAX = 128 };
@@ -229,7 +230,10 @@ static void begin_request(struct rpc_serving *serving, gpr_timespec deadline)
     struct request *req = &serving->request;
     request_init(req, &serving->arena, serving->lane->worker);
     req->transport = serving;
-    int64_t latest = clock_now_ns() + serving->lane->server->settings->deadline_ms * NS_PER_MS;
+    const struct rpc_server_settings *settings = serving->lane->server->settings;
+    if (settings->identity)
+        req->peer_name = rpc_caller_name(serving->call, settings->allow, req->arena);
+    int64_t latest = clock_now_ns() + settings->deadline_ms * NS_PER_MS;
     int64_t wanted = rpc_deadline_from_core(deadline);
     req->deadline_ns = wanted < latest ? wanted : latest;
 }

@@ -16,7 +16,7 @@ struct app;
 /* The built-in admin port. */
 #define ADMIN_LISTEN ":9464"
 
-enum { PEERS_MAX = 4, CONSUMERS_MAX = 4, OBSERVERS_MAX = 32 };
+enum { PEERS_MAX = 4, CONSUMERS_MAX = 4, OBSERVERS_MAX = 40 };
 
 /* counter.c: what loops have done, for the main thread to wait for. */
 struct counter {
@@ -62,6 +62,7 @@ struct app {
     const struct service *service;
     struct service_settings *settings;
     struct config *config;
+    struct rpc_identity *identity; /* NULL: plain text between services */
     struct rpc_server *rpc;
     struct http_server *admin; /* on the first seat */
     bool without_admin;
@@ -87,6 +88,10 @@ enum err app_migrate(const struct app *app, char *message, unsigned message_byte
 
 /* settings.c: the common table with the service's own behind it; the caller frees it. */
 struct setting *settings_table(const struct service *service, size_t *out_count);
+/* What the service proves itself with, put into the settings of its server and its clients; none with tls.mode off or
+ * without gRPC. */
+enum err settings_identity(const struct service *service, struct service_settings *settings, struct rpc_identity **out,
+                           char *message, size_t message_bytes);
 
 /* address.c: takes what the service listens on, or waits for it. ERR_UNAVAILABLE when it cannot be had (logged with
  * the reason), ERR_CANCELLED when a signal came first. */

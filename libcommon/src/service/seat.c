@@ -14,6 +14,7 @@ static void open_peers(struct seat *seat)
     for (unsigned i = 0; i < service->peer_count; i++) {
         seat->peer_settings[i] = settings->peer;
         seat->peer_settings[i].target = settings->peer_targets[i];
+        seat->peer_settings[i].peer_name = settings->peer_names[i];
         seat->peers[i] = rpc_client_open(seat->worker->loop, service->peers[i].name, &seat->peer_settings[i]);
     }
     seat->worker->peers = seat->peers;

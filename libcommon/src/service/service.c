@@ -295,7 +295,8 @@ static int run_service(struct app *app)
     }
     char message[1024];
     int status = EXIT_SETTINGS;
-    if (telemetry_start(app->service, message, sizeof message)) {
+    if (settings_identity(app->service, app->settings, &app->identity, message, sizeof message) ||
+        telemetry_start(app->service, message, sizeof message)) {
         fprintf(stderr, "%s: %s\n", app->service->name, message);
     } else {
         enum err err = addresses_hold(app, signal_fd);
@@ -308,6 +309,7 @@ static int run_service(struct app *app)
             log_event(LOG_INFO, "stopped");
         telemetry_stop(app->settings->flush_timeout_ms);
     }
+    rpc_identity_close(app->identity);
     close(signal_fd);
     close(app->wake_fd);
     return status;

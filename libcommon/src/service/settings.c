@@ -59,6 +59,23 @@ static const struct setting rpc[] = {
      .help = "ms until a connection is asked to reconnect; 0: never"},
 };
 
+static const char *const tls_modes[] = {"mutual", "off", NULL};
+
+static const struct setting tls[] = {
+    {"tls.mode", SETTING_CHOICE, AT(tls_mode), "mutual", "TLS_MODE", .choices = tls_modes,
+     .help = "TLS between services: both sides show certificates; off: plain text"},
+    {"tls.cert_file", SETTING_TEXT, AT(tls.cert_file), "", "TLS_CERT_FILE",
+     .help = "PEM file of this service's certificate, which carries its name"},
+    {"tls.key_file", SETTING_TEXT, AT(tls.key_file), "", "TLS_KEY_FILE", .help = "PEM file of its private key"},
+    {"tls.ca_file", SETTING_TEXT, AT(tls.ca_file), "", "TLS_CA_FILE",
+     .help = "PEM file of the authorities that other services' certificates come from"},
+};
+
+static const struct setting tls_server[] = {
+    {"tls.allow", SETTING_TEXT, AT(rpc.allow), NULL, "TLS_ALLOW",
+     .help = "DNS or URI names, separated by commas: who may call, by its certificate"},
+};
+
 static const struct setting client[] = {
     {"client.message_bytes_max", SETTING_INT, AT(peer.message_bytes_max), "1048576", NULL, 1024, 67108864,
      .help = "bytes of a peer's answer"},
@@ -129,13 +146,12 @@ static void append_peer(struct table *table, const struct service_peer *peer, un
     append(table, &setting, 1);
 }
 
-/* Peers' keys are made once and stay: the table is of the process's life. */
+/* The keys of peers are made once and stay: the table is of the process's life. */
 static void append_peers(struct table *table, const struct service *service)
 {
-    static char keys[4][64];
+    static char keys[PEERS_MAX][64];
     for (unsigned i = 0; i < service->peer_count; i++) {
-        strcpy(keys[i], "peers.");
-        strncat(keys[i], service->peers[i].name, sizeof keys[i] - 7);
+        snprintf(keys[i], sizeof keys[i], "peers.%s", service->peers[i].name);
         append_peer(table, &service->peers[i], i, keys[i]);
     }
     append(table, client, array_count(client));
@@ -146,6 +162,38 @@ static void append_peers(struct table *table, const struct service *service)
         if (setting->offset == AT(peer.retries_max))
             setting->initial = retries;
     }
+}
+
+/* Beside USER_SERVICE_ADDR there is USER_SERVICE_TLS_NAME. */
+static void append_peer_name(struct table *table, const struct service_peer *peer, unsigned index)
+{
+    static char keys[PEERS_MAX][64], variables[PEERS_MAX][64];
+    const char *tail = strstr(peer->env, "_ADDR");
+    snprintf(keys[index], sizeof keys[index], "tls.peers.%s", peer->name);
+    snprintf(variables[index], sizeof variables[index], "%.*s_TLS_NAME",
+             tail ? (int)(tail - peer->env) : (int)strlen(peer->env), peer->env);
+    const struct setting setting = {
+        .key = keys[index],
+        .type = SETTING_TEXT,
+        .offset = AT(peer_names) + index * sizeof(const char *),
+        .initial = peer->name,
+        .env = variables[index],
+        .help = "DNS or URI name that its certificate must carry",
+    };
+    append(table, &setting, 1);
+}
+
+static void append_tls(struct table *table, const struct service *service)
+{
+    if (!service->rpc_listen && !service->peer_count)
+        return;
+    append(table, tls, array_count(tls));
+    if (service->rpc_listen) {
+        append(table, tls_server, array_count(tls_server));
+        table->settings[table->count - 1].initial = service->callers ? service->callers : "";
+    }
+    for (unsigned i = 0; i < service->peer_count; i++)
+        append_peer_name(table, &service->peers[i], i);
 }
 
 static void append_listener(struct table *table, const struct setting *settings, size_t count, const char *listen)
@@ -162,6 +210,7 @@ struct setting *settings_table(const struct service *service, size_t *out_count)
     append(&table, general, array_count(general));
     append_listener(&table, http, array_count(http), service->http_listen);
     append_listener(&table, rpc, array_count(rpc), service->rpc_listen);
+    append_tls(&table, service);
     if (service->peer_count)
         append_peers(&table, service);
     if (service->database)
@@ -173,4 +222,68 @@ struct setting *settings_table(const struct service *service, size_t *out_count)
     append(&table, service->settings, service->setting_count);
     *out_count = table.count;
     return table.settings;
+}
+
+/* --- what goes together */
+
+static const struct needed {
+    const char *key, *env, *what;
+    size_t offset;
+    bool of_server;
+} needed[] = {
+    {"tls.cert_file", "TLS_CERT_FILE", "the PEM file of this service's certificate", AT(tls.cert_file), false},
+    {"tls.key_file", "TLS_KEY_FILE", "the PEM file of its private key", AT(tls.key_file), false},
+    {"tls.ca_file", "TLS_CA_FILE", "the PEM file of the authorities of other services' certificates", AT(tls.ca_file),
+     false},
+    {"tls.allow", "TLS_ALLOW", "the names of the services that may call this one", AT(rpc.allow), true},
+};
+
+static const char *text_at(const struct service_settings *settings, size_t offset)
+{
+    const char *text;
+    memcpy(&text, (const char *)settings + offset, sizeof text);
+    return text;
+}
+
+static bool is_complete(const struct service *service, const struct service_settings *settings, char *message,
+                        size_t message_bytes)
+{
+    for (size_t i = 0; i < array_count(needed); i++) {
+        if ((needed[i].of_server && !service->rpc_listen) || *text_at(settings, needed[i].offset))
+            continue;
+        snprintf(message, message_bytes,
+                 "%s: must be set (or environment variable %s): %s. Plain text between services needs tls.mode: off "
+                 "(or TLS_MODE=off)",
+                 needed[i].key, needed[i].env, needed[i].what);
+        return false;
+    }
+    return true;
+}
+
+/* The key of the file that the reason begins with. */
+static const char *key_of_reason(const struct service_settings *settings, const char *reason)
+{
+    for (size_t i = 0; i < array_count(needed); i++) {
+        const char *path = text_at(settings, needed[i].offset);
+        size_t length = path ? strlen(path) : 0;
+        if (length && strncmp(reason, path, length) == 0 && reason[length] == ':')
+            return needed[i].key;
+    }
+    return "tls";
+}
+
+enum err settings_identity(const struct service *service, struct service_settings *settings, struct rpc_identity **out,
+                           char *message, size_t message_bytes)
+{
+    char reason[512];
+    if ((!service->rpc_listen && !service->peer_count) || settings->tls_mode == TLS_OFF)
+        return ERR_OK;
+    if (!is_complete(service, settings, message, message_bytes))
+        return ERR_INVALID_ARGUMENT;
+    enum err err = rpc_identity_open(out, &settings->tls, reason, sizeof reason);
+    if (err)
+        snprintf(message, message_bytes, "%s: %s", key_of_reason(settings, reason), reason);
+    else
+        settings->rpc.identity = settings->peer.identity = *out;
+    return err;
 }

@@ -145,6 +145,31 @@ static double rpc_refused(struct app *app)
     return app->rpc ? (double)rpc_server_stats(app->rpc).refused : 0;
 }
 
+static struct rpc_identity_stats identity_now(const struct app *app)
+{
+    return app->identity ? rpc_identity_stats(app->identity) : (struct rpc_identity_stats){0};
+}
+
+static double tls_refused(struct app *app)
+{
+    return (double)identity_now(app).refused;
+}
+
+static double tls_replaced(struct app *app)
+{
+    return (double)identity_now(app).replaced;
+}
+
+static double tls_bad_files(struct app *app)
+{
+    return (double)identity_now(app).bad_files;
+}
+
+static double tls_expires_in(struct app *app)
+{
+    return (double)identity_now(app).expires_s - (double)clock_wall_ns() / 1e9;
+}
+
 static double offload_waiting(struct app *app)
 {
     (void)app;
@@ -159,6 +184,7 @@ static double offload_refused(struct app *app)
 
 #define COUNTS OTEL_OBSERVABLE_COUNTER
 #define HOLDS  OTEL_OBSERVABLE_UP_DOWN_COUNTER
+#define STANDS OTEL_OBSERVABLE_GAUGE
 
 static const struct observed of_all[] = {
     {HOLDS, "bodega.loop.fibers", "{fiber}", "Fibers that have not ended.", fibers},
@@ -186,6 +212,14 @@ static const struct observed of_peers[] = {
     {COUNTS, "bodega.rpc.client.retries", "{call}", "Calls made again after the peer was unavailable.", client_retried},
     {COUNTS, "bodega.rpc.client.retries_refused", "{call}", "Calls not made again because there had been too many.",
      client_unretried},
+};
+
+static const struct observed of_tls[] = {
+    {COUNTS, "bodega.tls.refused", "{connection}", "Connections refused for the name in the other side's certificate.",
+     tls_refused},
+    {COUNTS, "bodega.tls.replaced", "{change}", "Changed TLS files that were taken over.", tls_replaced},
+    {COUNTS, "bodega.tls.bad_files", "{change}", "Changed TLS files that were no good.", tls_bad_files},
+    {STANDS, "bodega.tls.certificate.expires_in", "s", "Time until the certificate in use expires.", tls_expires_in},
 };
 
 static const struct observed of_db[] = {
@@ -231,7 +265,7 @@ void telemetry_watch(struct app *app)
 {
     const struct service *service = app->service;
     _Static_assert(array_count(of_all) + array_count(of_http) + array_count(of_rpc) + array_count(of_peers) +
-                           array_count(of_db) + array_count(of_streams) <=
+                           array_count(of_tls) + array_count(of_db) + array_count(of_streams) <=
                        OBSERVERS_MAX,
                    "each has its place");
     watch_all(app, of_all, array_count(of_all));
@@ -241,6 +275,8 @@ void telemetry_watch(struct app *app)
         watch_all(app, of_rpc, array_count(of_rpc));
     if (service->peer_count)
         watch_all(app, of_peers, array_count(of_peers));
+    if (app->identity)
+        watch_all(app, of_tls, array_count(of_tls));
     if (service->database)
         watch_all(app, of_db, array_count(of_db));
     if (service->streams)

@@ -70,7 +70,7 @@ static const char *check_pair(const struct pem_files *files)
     EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_pass_phrase, NULL);
     BIO_free(bio);
     const char *wrong = !key                                            ? "holds no private key in PEM that can be read"
-                        : X509_check_private_key(certificate, key) != 1 ? "is not the key of the client certificate"
+                        : X509_check_private_key(certificate, key) != 1 ? "is not the key of the certificate"
                                                                         : NULL;
     EVP_PKEY_free(key);
     X509_free(certificate);
