@@ -15,7 +15,7 @@
 #include "common/mem.h"
 #include "common/middleware.h"
 #include "common/offload.h"
-#include "support/support.h"
+#include "support/collector.h"
 
 static struct test_server server;
 
@@ -59,7 +59,8 @@ static int open_server(void **state)
     log_init(NULL, LOG_OFF);
     middleware_use(&remember);
     test_postgres_open(&server);
-    if (db_migrate(server.url, migrations, array_count(migrations), 5000, message, sizeof message)) {
+    if (db_migrate(&(const struct db_settings){.url = server.url, .connect_timeout_ms = 5000}, migrations,
+                   array_count(migrations), message, sizeof message)) {
         fprintf(stderr, "%s\n", message);
         return 1;
     }
@@ -1359,32 +1360,6 @@ static void test_closing_does_not_wait_for_name_look_ups(void **state)
 
 /* --- TLS */
 
-static void make_certificate(void)
-{
-    char command[1024];
-    snprintf(command, sizeof command,
-             "cd %s/data && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
-             "-addext subjectAltName=DNS:localhost -keyout server.key -out server.crt 2>/dev/null && "
-             "chmod 600 server.key && chown --reference=PG_VERSION server.key server.crt && chmod 755 .. . && "
-             "cp server.crt ../ca.crt && chmod 644 ../ca.crt",
-             server.directory);
-    assert_int_equal(system(command), 0);
-}
-
-static void turn_tls_on(struct request *req, void *arg)
-{
-    (void)arg;
-    static const struct db_statement on = {"tls_on", "ALTER SYSTEM", "alter system set ssl = on", "", "", 0};
-    static const struct db_statement reload = {"reload", "SELECT", "select pg_reload_conf()", "", "b", 0};
-    static const struct db_statement used = {"tls_shown", "SHOW", "select current_setting('ssl') = 'on'", "", "b", 0};
-    struct db_rows rows;
-    assert_int_equal(db_query(req, &on, DB_NO_PARAMS, NULL), ERR_OK);
-    assert_int_equal(db_query(req, &reload, DB_NO_PARAMS, NULL), ERR_OK);
-    do
-        assert_int_equal(db_query(req, &used, DB_NO_PARAMS, &rows), ERR_OK);
-    while (!db_get_bool(&rows, 0, 0));
-}
-
 static void over_tls(struct request *req, void *arg)
 {
     static const struct db_statement used = {
@@ -1396,20 +1371,19 @@ static void over_tls(struct request *req, void *arg)
     share(req, arg);
 }
 
-static void test_tls_verifies_the_host_name_and_loses_no_bytes(void **state)
+static void test_tls_loses_no_bytes(void **state)
 {
     (void)state;
     char url[600];
-    make_certificate();
-    with_db(turn_tls_on);
+    struct test_certificates certificates;
     struct db_settings settings = usual();
+    certificates_open(&certificates);
+    test_postgres_secure(&server, &certificates);
     settings.url = url;
-    snprintf(url, sizeof url, "postgresql://postgres@localhost:%d/ecommerce?sslmode=verify-full&sslrootcert=%s/ca.crt",
-             server.port, server.directory);
+    snprintf(url, sizeof url, "postgresql://postgres@localhost:%d/ecommerce?sslmode=verify-full&sslrootcert=%s",
+             server.port, certificates.ca);
     with_look_ups(&settings, over_tls);
-    snprintf(url, sizeof url, "postgresql://postgres@127.0.0.1:%d/ecommerce?sslmode=verify-full&sslrootcert=%s/ca.crt",
-             server.port, server.directory);
-    with_settings(&settings, nobody_there, NULL);
+    certificates_close(&certificates);
 }
 
 /* --- migrations */
@@ -1422,7 +1396,8 @@ static const struct db_migration steps[] = {
 
 static enum err migrate(const struct db_migration *list, unsigned count, char message[256])
 {
-    return db_migrate(server.url, list, count, 5000, message, 256);
+    const struct db_settings settings = {.url = server.url, .connect_timeout_ms = 5000};
+    return db_migrate(&settings, list, count, message, 256);
 }
 
 static void test_missing_migrations_are_applied_once_and_in_order(void **state)
@@ -1483,11 +1458,12 @@ static void test_migrations_without_a_server_are_unavailable(void **state)
 {
     (void)state;
     char message[256] = "", url[128];
+    struct db_settings settings = {.url = url, .connect_timeout_ms = 1000};
     snprintf(url, sizeof url, "postgresql://postgres@127.0.0.1:%d/ecommerce", test_free_port());
-    assert_int_equal(db_migrate(url, steps, 1, 1000, message, sizeof message), ERR_UNAVAILABLE);
+    assert_int_equal(db_migrate(&settings, steps, 1, message, sizeof message), ERR_UNAVAILABLE);
     assert_true(strlen(message) > 0);
-    assert_int_equal(db_migrate("postgresql://u:secret%zz@h/", steps, 1, 1000, message, sizeof message),
-                     ERR_INVALID_ARGUMENT);
+    settings.url = "postgresql://u:secret%zz@h/";
+    assert_int_equal(db_migrate(&settings, steps, 1, message, sizeof message), ERR_INVALID_ARGUMENT);
     assert_null(strstr(message, "secret"));
 }
 
@@ -1532,7 +1508,7 @@ int main(void)
         cmocka_unit_test(test_closing_ends_everything_in_flight),
         cmocka_unit_test(test_closing_before_anything_began_is_harmless),
         cmocka_unit_test(test_closing_does_not_wait_for_name_look_ups),
-        cmocka_unit_test(test_tls_verifies_the_host_name_and_loses_no_bytes),
+        cmocka_unit_test(test_tls_loses_no_bytes),
         cmocka_unit_test(test_missing_migrations_are_applied_once_and_in_order),
         cmocka_unit_test(test_a_migration_changed_after_it_was_applied_is_refused_by_name),
         cmocka_unit_test(test_a_failing_migration_leaves_nothing_behind),

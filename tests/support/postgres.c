@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/random.h"
+#include "support/collector.h"
 #include "support/server.h"
 
 /* From below the range that the kernel deals out to clients: between now and a server's bind, or while a server is
@@ -166,6 +167,35 @@ void test_postgres_stop(struct test_server *server)
     kill(server->pid, SIGQUIT);
     waitpid(server->pid, NULL, 0);
     server->pid = 0;
+}
+
+/* In the directory of data; what is made there belongs to the server's user. */
+static void change(struct test_server *server, const char *command)
+{
+    char whole[2048];
+    snprintf(whole, sizeof whole, "cd %s/data && %s", server->directory, command);
+    if (system(whole) != 0)
+        server_give_up(command);
+    test_postgres_stop(server);
+    test_postgres_start(server);
+}
+
+void test_postgres_secure(struct test_server *server, const struct test_certificates *certificates)
+{
+    char command[1500];
+    snprintf(command, sizeof command,
+             "cp %s server.crt && cp %s server.key && cp %s ca.crt && chmod 600 server.key && "
+             "chown --reference=PG_VERSION server.crt server.key ca.crt && "
+             "echo ssl = on >> postgresql.conf && echo \"ssl_ca_file = 'ca.crt'\" >> postgresql.conf",
+             certificates->server, certificates->server_key, certificates->ca);
+    change(server, command);
+}
+
+void test_postgres_rule(struct test_server *server, const char *rule)
+{
+    char command[512];
+    snprintf(command, sizeof command, "{ echo '%s'; cat pg_hba.conf; } > rules && cat rules > pg_hba.conf", rule);
+    change(server, command);
 }
 
 void test_postgres_close(struct test_server *server)

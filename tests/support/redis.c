@@ -7,18 +7,28 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "support/collector.h"
 #include "support/server.h"
 
 /* In the child. AOF as in production: a killed server keeps all that it acknowledged. */
 static void run_server(const struct test_server *server, pid_t parent)
 {
-    char port[16], log[300];
+    char port[16], tls_port[16], log[300];
     snprintf(port, sizeof port, "%d", server->port);
+    snprintf(tls_port, sizeof tls_port, "%d", server->tls_port);
     snprintf(log, sizeof log, "%s/log", server->directory);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent || chdir(server->directory) < 0)
         _exit(126);
-    execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--unixsocket", "socket",
-           "--appendonly", "yes", "--save", "", "--logfile", log, (char *)NULL);
+    const char *arguments[32] = {
+        "redis-server", "--port", port, "--bind",    "127.0.0.1", "--unixsocket", "socket", "--appendonly",
+        "yes",          "--save", "",   "--logfile", log};
+    const struct test_certificates *c = server->certificates;
+    if (c)
+        memcpy(arguments + 13,
+               (const char *[]){"--tls-port", tls_port, "--tls-cert-file", c->server, "--tls-key-file", c->server_key,
+                                "--tls-ca-cert-file", c->ca, "--tls-auth-clients", "optional"},
+               10 * sizeof arguments[0]);
+    execvp(arguments[0], (char *const *)(uintptr_t)arguments);
     _exit(127);
 }
 
@@ -47,7 +57,13 @@ void test_redis_start(struct test_server *server)
 
 void test_redis_open(struct test_server *server)
 {
-    *server = (struct test_server){.port = test_free_port()};
+    test_redis_open_secure(server, NULL);
+}
+
+void test_redis_open_secure(struct test_server *server, const struct test_certificates *certificates)
+{
+    *server =
+        (struct test_server){.port = test_free_port(), .tls_port = test_free_port(), .certificates = certificates};
     server_make_directory(server, "redis");
     snprintf(server->url, sizeof server->url, "redis://127.0.0.1:%d", server->port);
     test_redis_start(server);

@@ -16,10 +16,14 @@
 
 #include "common/request.h"
 
+struct test_certificates;
+
 struct test_server {
     char directory[256];
     char url[256];
     int port;
+    int tls_port; /* of a Redis with TLS beside the plain one */
+    const struct test_certificates *certificates;
     pid_t pid;
 };
 
@@ -31,8 +35,14 @@ void test_postgres_open(struct test_server *server);
 void test_postgres_stop(struct test_server *server);  /* immediate; returns when it is gone */
 void test_postgres_start(struct test_server *server); /* the same data and port; returns when it answers */
 void test_postgres_close(struct test_server *server); /* stops and wipes */
+/* Takes TLS connections too, from now on, with the server's certificate; asks for clients' certificates. */
+void test_postgres_secure(struct test_server *server, const struct test_certificates *certificates);
+/* A line of pg_hba.conf before all others, from now on: "hostssl all clerk 127.0.0.1/32 cert". */
+void test_postgres_rule(struct test_server *server, const char *rule);
 
 void test_redis_open(struct test_server *server); /* with AOF */
+/* With TLS on a port of its own; a client's certificate is looked at when there is one. certificates are kept. */
+void test_redis_open_secure(struct test_server *server, const struct test_certificates *certificates);
 void test_redis_stop(struct test_server *server);
 void test_redis_start(struct test_server *server);
 void test_redis_close(struct test_server *server);

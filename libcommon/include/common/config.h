@@ -35,6 +35,8 @@ struct setting {
     int64_t min, max;
     const char *const *choices; /* NULL-terminated */
     const char *help;           /* one line with unit */
+    size_t file_offset; /* of a secret: const char * that gets the path of the file it came from, NULL otherwise; 0: of
+                           no interest */
 };
 
 struct config; /* owns the strings of one loaded settings struct */
@@ -44,6 +46,11 @@ struct config; /* owns the strings of one loaded settings struct */
 enum err config_load(struct config **out, const char *path, const struct setting *table, size_t count, void *settings,
                      char *message, size_t message_bytes);
 void config_free(struct config *config);
+
+/* A secret's file, read again: what SETTING_SECRET takes from it. Free with config_forget(). NULL, and reason, which
+ * holds nothing secret, when it cannot be had. Any thread. */
+char *config_secret(const char *path, char *reason, size_t reason_bytes);
+void config_forget(char *secret); /* NULL is allowed */
 
 /* Prints the table as a commented YAML document with the built-in values, to a stdio stream. */
 void config_print(const struct setting *table, size_t count, void *file);

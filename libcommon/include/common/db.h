@@ -28,11 +28,14 @@ struct loop;
 struct request;
 
 struct db_settings {
-    const char *url;          /* libpq URI or conninfo; a host name's every address is tried */
-    int connections;          /* shared, pipelined connections a loop; default 4 */
-    int transactions;         /* connections a loop for db_begin(); default 2 */
-    int queue_max;            /* queries a loop, waiting or running; beyond it ERR_UNAVAILABLE */
-    int statement_timeout_ms; /* the server's limit for any statement */
+    const char
+        *url; /* libpq URI or conninfo, with TLS as sslmode and the like say; a host name's every address is tried */
+    const char *password;      /* instead of the url's; "" or NULL: the url's */
+    const char *password_file; /* where it came from, read again for each new connection; NULL: from elsewhere */
+    int connections;           /* shared, pipelined connections a loop; default 4 */
+    int transactions;          /* connections a loop for db_begin(); default 2 */
+    int queue_max;             /* queries a loop, waiting or running; beyond it ERR_UNAVAILABLE */
+    int statement_timeout_ms;  /* the server's limit for any statement */
     int connect_timeout_ms;
 };
 
@@ -128,8 +131,9 @@ struct db_migration {
 /* Applies what is missing, each in a transaction, in order, under an advisory lock (so that services
  * that start together wait for each other), and records version, name and SHA-256 in schema_migrations.
  * A recorded one whose text has changed since is ERR_FAILED_PRECONDITION, with its name. Blocking and
- * without a loop: before the loops start. message gets the reason. */
-enum err db_migrate(const char *url, const struct db_migration *migrations, unsigned count, int connect_timeout_ms,
+ * without a loop: before the loops start. message gets the reason. Of the settings, url, password and
+ * connect_timeout_ms count. */
+enum err db_migrate(const struct db_settings *settings, const struct db_migration *migrations, unsigned count,
                     char *message, unsigned message_bytes);
 
 struct db_stats {

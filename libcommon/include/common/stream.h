@@ -7,7 +7,7 @@
  * out of memory), ERR_DEADLINE_EXCEEDED, ERR_INTERNAL (Redis answered another error; it is logged).
  * After a connection lost and after a deadline an entry may or may not have been added. A Redis
  * that owes an answer for 10 s counts as gone.
- * Source: Redis streams; hiredis. */
+ * Source: Redis streams; hiredis; OpenSSL. */
 #ifndef COMMON_STREAM_H
 #define COMMON_STREAM_H
 
@@ -24,13 +24,18 @@ struct stream_consumer;
 struct worker;
 
 struct stream_settings {
-    const char *url;    /* redis://[user:password@]host[:port][/db], or unix://[user:password@]/path[?db=n] */
-    int64_t length_max; /* XADD ... MAXLEN ~ this; 0: never trimmed */
-    int queue_max;      /* commands in flight; beyond it ERR_UNAVAILABLE */
+    const char
+        *url; /* redis://[user:password@]host[:port][/db], rediss://… (TLS), or unix://[user:password@]/path[?db=n] */
+    const char *password;                       /* instead of the url's; "" or NULL: the url's */
+    const char *password_file;                  /* where it came from, read again for each new connection; or NULL */
+    const char *ca_file, *cert_file, *key_file; /* PEM, for rediss://; "" or NULL: the system's authorities; none */
+    int64_t length_max;                         /* XADD ... MAXLEN ~ this; 0: never trimmed */
+    int queue_max;                              /* commands in flight; beyond it ERR_UNAVAILABLE */
     int connect_timeout_ms;
 };
 
-/* Connects in the background. NULL when the url is none (logged with the reason). settings is kept. */
+/* Connects in the background. Over TLS (1.2 or newer) the server's certificate must carry the url's host; changed files
+ * count for new connections. NULL when url or files are no good (logged with the reason). settings is kept. */
 struct stream *stream_open(struct loop *loop, const struct stream_settings *settings);
 /* After its consumers have stopped. Ends what is in flight with ERR_UNAVAILABLE; NULL is allowed. */
 void stream_close(struct stream *stream);

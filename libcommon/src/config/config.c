@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/mem.h"
 #include "config/internal.h"
 #include "config/typed.h"
 
@@ -51,25 +52,62 @@ static enum err read_variable(struct loading *loading, const struct setting *set
 
 /* --- secrets in files */
 
-/* The content less one trailing newline; where names the key or variable that said the path. */
-static enum err read_secret(struct loading *loading, const char *where, const char *path, struct value *value)
+/* The content less one trailing newline; otherwise NULL, and what is wrong with the path. */
+static char *secret_text(struct arena *arena, const char *path, size_t *out_length, const char **wrong)
 {
     const char *reason;
     size_t length;
-    char *text = file_read(loading->arena, path, SECRET_FILE_BYTES_MAX, &length, &reason);
-    if (!text)
-        return config_wrong(loading, "%s: \"%s\" cannot be read: %s", where, path, reason);
+    char *text = file_read(arena, path, SECRET_FILE_BYTES_MAX, &length, &reason);
+    if (!text) {
+        *wrong = arena_print(arena, "\"%s\" cannot be read: %s", path, reason);
+        return NULL;
+    }
     if (length > 0 && text[length - 1] == '\n')
         length--;
     if (length > 0 && text[length - 1] == '\r')
         length--;
     text[length] = '\0';
-    if (length == 0)
-        return config_wrong(loading, "%s: \"%s\" is empty", where, path);
-    if (!value_fits(&(const struct setting){.type = SETTING_SECRET}, text, length))
-        return config_wrong(loading, "%s: expected a text in \"%s\", got something else", where, path);
-    *value = (struct value){.text = text, .length = length};
+    *out_length = length;
+    *wrong =
+        arena_print(arena, length == 0 ? "\"%s\" is empty" : "expected a text in \"%s\", got something else", path);
+    return length > 0 && value_fits(&(const struct setting){.type = SETTING_SECRET}, text, length) ? text : NULL;
+}
+
+/* where names the key or variable that said the path. */
+static enum err read_secret(struct loading *loading, const char *where, const char *path, struct value *value)
+{
+    const char *wrong;
+    size_t length;
+    char *text = secret_text(loading->arena, path, &length, &wrong);
+    if (!text)
+        return config_wrong(loading, "%s: %s", where, wrong);
+    *value = (struct value){.text = text, .length = length, .from = path};
     return ERR_OK;
+}
+
+char *config_secret(const char *path, char *reason, size_t reason_bytes)
+{
+    struct arena arena;
+    const char *wrong;
+    size_t length;
+    char *copy = NULL;
+    arena_init(&arena, 4096);
+    char *text = secret_text(&arena, path, &length, &wrong);
+    if (text)
+        copy = mem_text(text);
+    else
+        snprintf(reason, reason_bytes, "%s", wrong);
+    if (text)
+        explicit_bzero(text, length);
+    arena_done(&arena);
+    return copy;
+}
+
+void config_forget(char *secret)
+{
+    if (secret)
+        explicit_bzero(secret, strlen(secret));
+    free(secret);
 }
 
 static enum err read_secret_key(struct loading *loading, const struct setting *setting, struct value *value)

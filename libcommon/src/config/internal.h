@@ -16,6 +16,7 @@ struct value {
     unsigned line;    /* of the settings file */
     const char *file; /* of a secret: the file that holds it, or NULL */
     unsigned file_line;
+    const char *from; /* of a secret: the file that text came from, or NULL */
 };
 
 struct loading {

@@ -14,6 +14,7 @@ struct config {
     cyaml_schema_field_t *fields; /* ended by one without a key */
     cyaml_schema_value_t schema;
     cyaml_strval_t **choices; /* one array for each setting, or NULL */
+    char **files;             /* of a secret: where it came from, or NULL */
     size_t count;
     void *loaded; /* laid out as the settings struct; owns its strings */
 };
@@ -98,6 +99,7 @@ static struct config *make_schema(const struct loading *loading)
     config->count = loading->count;
     config->fields = mem_array(loading->count + 1, sizeof *config->fields);
     config->choices = mem_array(loading->count + 1, sizeof *config->choices);
+    config->files = mem_array(loading->count + 1, sizeof *config->files);
     for (size_t i = 0; i < loading->count; i++) {
         const struct setting *setting = &loading->table[i];
         size_t end = setting->offset + field_bytes(setting->type);
@@ -177,8 +179,13 @@ static bool write_document(const struct loading *loading, struct document *docum
 static void hand_over(const struct config *config, const struct loading *loading, void *settings)
 {
     for (size_t i = 0; i < loading->count; i++) {
-        size_t offset = loading->table[i].offset;
-        memcpy((char *)settings + offset, (const char *)config->loaded + offset, field_bytes(loading->table[i].type));
+        const struct setting *setting = &loading->table[i];
+        size_t offset = setting->offset;
+        memcpy((char *)settings + offset, (const char *)config->loaded + offset, field_bytes(setting->type));
+        if (loading->values[i].from)
+            config->files[i] = mem_text(loading->values[i].from);
+        if (setting->file_offset)
+            memcpy((char *)settings + setting->file_offset, &config->files[i], sizeof config->files[i]);
     }
 }
 
@@ -208,9 +215,12 @@ void config_free(struct config *config)
         return;
     if (config->loaded)
         cyaml_free(&cyaml, &config->schema, config->loaded, 0);
-    for (size_t i = 0; i < config->count; i++)
+    for (size_t i = 0; i < config->count; i++) {
         free(config->choices[i]);
+        free(config->files[i]);
+    }
     free(config->choices);
+    free(config->files);
     free(config->fields);
     free(config);
 }

@@ -8,11 +8,13 @@
 #include "base/random.h"
 #include "common/arena.h"
 #include "common/clock.h"
+#include "common/config.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/offload.h"
 #include "common/request.h"
 #include "db/internal.h"
+#include "db/login.h"
 
 static const int64_t rest_ns_least = 100 * NS_PER_MS, rest_ns_most = 2 * NS_PER_S;
 
@@ -53,11 +55,10 @@ static void close_socket(struct db_conn *conn)
     conn->blocked = conn->retiring = conn->ending = false;
 }
 
-/* Libpq's messages end with a newline. */
 static void log_trouble(enum log_level level, const char *message, const struct db_conn *conn, const char *reason)
 {
     char text[DB_MESSAGE_BYTES];
-    snprintf(text, sizeof text, "%.*s", (int)strcspn(reason, "\n"), reason);
+    db_explain(reason, text, sizeof text);
     log_event(level, message, log_text("peer", conn->db->peer), log_text("error", text));
 }
 
@@ -145,22 +146,24 @@ static void add_unless_set(struct dial *dial, const struct db *db, const char *k
         add(dial, keyword, value);
 }
 
-static bool replaced(const char *keyword, const struct db_target *target)
+static bool replaced(const char *keyword, const struct db_target *target, const char *password)
 {
     if (strcmp(keyword, "options") == 0 || strcmp(keyword, "client_encoding") == 0)
+        return true;
+    if (password && strcmp(keyword, "password") == 0)
         return true;
     return target->hosts &&
            (strcmp(keyword, "host") == 0 || strcmp(keyword, "hostaddr") == 0 || strcmp(keyword, "port") == 0);
 }
 
-static PGconn *dial(const struct db *db, const struct db_target *target)
+static PGconn *dial(const struct db *db, const struct db_target *target, const char *password)
 {
     struct dial dial = {.count = 0};
     const char *options = db_option(db, "options");
     scoped_free char *with_timeout = mem_print("%s%s-c statement_timeout=%d", options ? options : "",
                                                options ? " " : "", db->settings->statement_timeout_ms);
     for (const PQconninfoOption *o = db->options; o->keyword; o++)
-        if (o->val && !replaced(o->keyword, target))
+        if (o->val && !replaced(o->keyword, target, password))
             add(&dial, o->keyword, o->val);
     if (target->hosts) {
         add(&dial, "host", target->hosts);
@@ -169,6 +172,8 @@ static PGconn *dial(const struct db *db, const struct db_target *target)
     }
     add(&dial, "options", with_timeout);
     add(&dial, "client_encoding", "UTF8");
+    if (password)
+        add(&dial, "password", password);
     /* A peer that vanished without a word is noticed within a minute, also while nothing is asked. */
     add_unless_set(&dial, db, "keepalives_idle", "20");
     add_unless_set(&dial, db, "keepalives_interval", "10");
@@ -186,7 +191,13 @@ static void drop_notice(void *arg, const PGresult *result)
 
 static void attempt(struct db_conn *conn, const struct db_target *target)
 {
-    conn->pg = dial(conn->db, target);
+    char message[DB_MESSAGE_BYTES], *password;
+    if (!db_password(conn->db->settings, &password, message, sizeof message)) {
+        attempt_failed(conn, message);
+        return;
+    }
+    conn->pg = dial(conn->db, target, password);
+    config_forget(password);
     if (!conn->pg || PQstatus(conn->pg) == CONNECTION_BAD) {
         attempt_failed(conn, conn->pg ? PQerrorMessage(conn->pg) : "out of memory");
         return;

@@ -32,7 +32,7 @@ enum {
     DB_RETRIES_MAX = 3,   /* of a statement that the server had forgotten */
     DB_FREE_OPS_MAX = 1024,
     DB_KEPT_BYTES_MAX = 4096, /* of a free operation's buffer */
-    DB_MESSAGE_BYTES = 256,
+    DB_MESSAGE_BYTES = 512,
     DB_SILENCE_GRACE_MS = 5000, /* beyond statement_timeout: then the connection counts as lost */
 };
 

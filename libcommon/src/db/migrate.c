@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/config.h"
 #include "common/db.h"
 #include "common/hash.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "db/login.h"
 #include "db/sqlstate.h"
 
 enum { SHA256_BYTES = 32, SHA256_TEXT_BYTES = 65, VERSION_TEXT_BYTES = 16, OPTIONS_MAX = 64 };
@@ -126,37 +128,52 @@ static void drop_notice(void *arg, const PGresult *result)
 }
 
 /* The url's own connect_timeout gives way to ours, in whole seconds and 2 at least, as libpq counts. */
-static enum err dial(struct migrator *m, const char *url, int connect_timeout_ms)
+static void connect(struct migrator *m, const PQconninfoOption *options, const char *password, int connect_timeout_ms)
 {
     const char *keywords[OPTIONS_MAX], *values[OPTIONS_MAX];
     char timeout_s[VERSION_TEXT_BYTES];
     unsigned count = 0;
-    PQconninfoOption *options = PQconninfoParse(url, NULL);
-    if (!options)
-        return tell(m, ERR_INVALID_ARGUMENT, "database", "the url is not valid");
     snprintf(timeout_s, sizeof timeout_s, "%d", (connect_timeout_ms + 999) / 1000);
     for (const PQconninfoOption *o = options; o->keyword; o++) {
-        if (!o->val || strcmp(o->keyword, "connect_timeout") == 0)
+        if (!o->val || strcmp(o->keyword, "connect_timeout") == 0 || (password && strcmp(o->keyword, "password") == 0))
             continue;
         keywords[count] = o->keyword;
         values[count++] = o->val;
     }
     keywords[count] = "connect_timeout";
     values[count++] = timeout_s;
+    keywords[count] = password ? "password" : NULL;
+    values[count++] = password;
     keywords[count] = values[count] = NULL;
     m->conn = PQconnectdbParams(keywords, values, 0);
+}
+
+static enum err dial(struct migrator *m, const struct db_settings *settings)
+{
+    char reason[512], *password;
+    if (!db_password(settings, &password, m->message, m->message_bytes))
+        return ERR_UNAVAILABLE;
+    PQconninfoOption *options = PQconninfoParse(settings->url, NULL);
+    if (!options) {
+        config_forget(password);
+        return tell(m, ERR_INVALID_ARGUMENT, "database", "the url is not valid");
+    }
+    connect(m, options, password, settings->connect_timeout_ms);
     PQconninfoFree(options);
-    if (PQstatus(m->conn) != CONNECTION_OK)
-        return tell(m, ERR_UNAVAILABLE, "database", PQerrorMessage(m->conn));
+    config_forget(password);
+    if (PQstatus(m->conn) != CONNECTION_OK) {
+        db_explain(PQerrorMessage(m->conn), reason, sizeof reason);
+        return tell(m, ERR_UNAVAILABLE, "database", reason);
+    }
     PQsetNoticeReceiver(m->conn, drop_notice, NULL);
     return ERR_OK;
 }
 
-enum err db_migrate(const char *url, const struct db_migration *migrations, unsigned count, int connect_timeout_ms,
+enum err db_migrate(const struct db_settings *settings, const struct db_migration *migrations, unsigned count,
                     char *message, unsigned message_bytes)
 {
     struct migrator m = {.message = message, .message_bytes = message_bytes};
-    enum err err = dial(&m, url, connect_timeout_ms);
+    enum err err = dial(&m, settings);
     if (!err)
         err = prepare(&m);
     for (unsigned i = 0; !err && i < count; i++) {

@@ -108,8 +108,7 @@ static int load_settings(struct app *app, const struct options *options)
 
 enum err app_migrate(const struct app *app, char *message, unsigned message_bytes)
 {
-    const struct db_settings *db = &app->settings->db;
-    return db_migrate(db->url, app->service->migrations, app->service->migration_count, db->connect_timeout_ms, message,
+    return db_migrate(&app->settings->db, app->service->migrations, app->service->migration_count, message,
                       message_bytes);
 }
 

@@ -90,6 +90,8 @@ static const struct setting client[] = {
 static const struct setting database[] = {
     {"database.url", SETTING_SECRET, AT(db.url), NULL, "DATABASE_URL",
      .help = "postgres://user:password@host:port/database"},
+    {"database.password", SETTING_SECRET, AT(db.password), "", "DATABASE_PASSWORD", .file_offset = AT(db.password_file),
+     .help = "instead of one in the url; its file is read again for each new connection"},
     {"database.connections", SETTING_INT, AT(db.connections), "4", NULL, 1, 256, .help = "shared connections a loop"},
     {"database.transactions", SETTING_INT, AT(db.transactions), "2", NULL, 1, 256,
      .help = "connections a loop for transactions"},
@@ -103,7 +105,16 @@ static const struct setting database[] = {
 
 static const struct setting redis[] = {
     {"redis.url", SETTING_SECRET, AT(stream.url), NULL, "REDIS_URL",
-     .help = "redis://user:password@host:port/database or unix:///path"},
+     .help = "redis://user:password@host:port/database, rediss://… for TLS, or unix:///path"},
+    {"redis.password", SETTING_SECRET, AT(stream.password), "", "REDIS_PASSWORD",
+     .file_offset = AT(stream.password_file),
+     .help = "instead of one in the url; its file is read again for each new connection"},
+    {"redis.tls.ca_file", SETTING_TEXT, AT(stream.ca_file), "", "REDIS_TLS_CA_FILE",
+     .help = "PEM file of the authorities that the server's certificate comes from; empty: the system's"},
+    {"redis.tls.cert_file", SETTING_TEXT, AT(stream.cert_file), "", "REDIS_TLS_CERT_FILE",
+     .help = "PEM file of a certificate to show to the server; empty: none"},
+    {"redis.tls.key_file", SETTING_TEXT, AT(stream.key_file), "", "REDIS_TLS_KEY_FILE",
+     .help = "PEM file of its private key"},
     {"redis.length_max", SETTING_LONG, AT(stream.length_max), "1000000", NULL, 0, INT64_MAX,
      .help = "messages that a stream keeps, about; 0: all"},
     {"redis.queue_max", SETTING_INT, AT(stream.queue_max), "4096", NULL, 1, 1000000,

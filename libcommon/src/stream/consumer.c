@@ -311,7 +311,7 @@ struct stream_consumer *stream_consume(const struct worker *worker, const struct
     consumer->own_left = true;
     strcpy(consumer->own_from, "0-0");
     strcpy(consumer->claim_from, "0-0");
-    consumer->link = link_open(stream->loop, &stream->url, stream->settings->connect_timeout_ms,
+    consumer->link = link_open(stream->loop, &stream->url, stream->tls, stream->settings,
                                consumer->settings.block_ms + REPLY_MARGIN_MS);
     list_append(&stream->consumers, &consumer->list);
     fiber_start(stream->loop, consumer_run, consumer);

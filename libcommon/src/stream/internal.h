@@ -6,11 +6,13 @@
 #include "common/stream.h"
 #include "stream/link.h"
 #include "stream/reply.h"
+#include "stream/tls.h"
 
 struct stream {
     struct loop *loop;
     const struct stream_settings *settings;
     struct stream_url url;
+    struct stream_tls *tls;    /* NULL: plain text */
     struct link *link;         /* for commands */
     struct stream_stats stats; /* what is not counted by the links */
     struct list consumers;

@@ -1,5 +1,8 @@
 /* hiredis calls back for everything: our hooks below give it descriptors and writing turns, ev.cleanup is the
- * one place where every end of a connection comes by. One timer serves all states. */
+ * one place where every end of a connection comes by. One timer serves all states.
+ *
+ * Over TLS the hooks ask for nothing: one record at a time is read when the socket has something, and hiredis's buffer
+ * is written at the flush point, or when the socket has room again. */
 #include "stream/link.h"
 
 #include <arpa/inet.h>
@@ -10,9 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/random.h"
 #include "common/clock.h"
+#include "common/config.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/offload.h"
@@ -23,6 +29,7 @@ enum {
     BACKOFF_MAX_MS = 2000,
     REPLY_BYTES_MAX = 64 << 20,
     REPLY_ELEMENTS_MAX = 1 << 20,
+    RECORD_BYTES_MAX = 1 << 14, /* of TLS */
 };
 
 /* A look-up outlives a link that is freed meanwhile. */
@@ -69,8 +76,15 @@ static void tell_down(struct link *link)
     log_event(LOG_WARN, "no connection to redis", log_text("peer", link->url->peer), log_text("reason", link->reason));
 }
 
+static void forget_password(struct link *link)
+{
+    config_forget(link->password);
+    link->password = NULL;
+}
+
 static void link_down(struct link *link, const char *reason)
 {
+    forget_password(link);
     if (!link->reason[0])
         set_reason(link, reason);
     link->state = LINK_DOWN;
@@ -110,20 +124,24 @@ static void want(struct link *link, uint32_t events)
 static void add_read(void *arg)
 {
     struct link *link = arg;
-    want(link, link->watch.events | EPOLLIN);
+    if (!link->tls || link->state == LINK_CONNECTING)
+        want(link, link->watch.events | EPOLLIN);
 }
 
 static void del_read(void *arg)
 {
     struct link *link = arg;
-    want(link, link->watch.events & ~(uint32_t)EPOLLIN);
+    if (!link->tls || link->state == LINK_CONNECTING)
+        want(link, link->watch.events & ~(uint32_t)EPOLLIN);
 }
 
 /* The loop's flush point writes; epoll is asked only when the socket is full or not connected yet. */
 static void add_write(void *arg)
 {
     struct link *link = arg;
-    if (link->flushing || link->state == LINK_CONNECTING)
+    if (link->tls && link->state != LINK_CONNECTING)
+        link->dirty = true;
+    else if (link->flushing || link->state == LINK_CONNECTING)
         want(link, link->watch.events | EPOLLOUT);
     else
         link->dirty = !(link->watch.events & EPOLLOUT);
@@ -132,6 +150,8 @@ static void add_write(void *arg)
 static void del_write(void *arg)
 {
     struct link *link = arg;
+    if (link->tls && link->state != LINK_CONNECTING)
+        return;
     link->dirty = false;
     want(link, link->watch.events & ~(uint32_t)EPOLLOUT);
 }
@@ -140,6 +160,10 @@ static void cleanup(void *arg)
 {
     struct link *link = arg;
     want(link, 0);
+    if (link->session.ssl) {
+        tls_session_close(&link->session);
+        close(link->watch.fd);
+    }
     const char *reason = link->context->errstr && link->context->err ? link->context->errstr : "closed";
     /* The text lives in the context, which is freed behind us. */
     if (link->state != LINK_CLOSED)
@@ -148,9 +172,91 @@ static void cleanup(void *arg)
     link->dirty = false;
 }
 
+static void greet(struct link *link);
+
+/* --- TLS */
+
+/* Takes the socket from hiredis, which has nothing to say yet. Not within onConnect, where nothing may fail. */
+static bool begin_tls(struct link *link, char *message, size_t message_bytes)
+{
+    redisContext *core = &link->context->c;
+    int nothing = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (nothing < 0) {
+        snprintf(message, message_bytes, "%s", strerror(errno));
+        return false;
+    }
+    if (!tls_session_open(&link->session, link->tls, core->fd, link->url->host, message, message_bytes)) {
+        close(nothing);
+        return false;
+    }
+    core->fd = nothing;
+    return true;
+}
+
+static void shake_hands(struct link *link)
+{
+    char message[sizeof link->reason];
+    int result = -1;
+    if (link->session.ssl || begin_tls(link, message, sizeof message))
+        result = tls_session_begin(&link->session, message, sizeof message);
+    if (result < 0) {
+        link_drop(link, message);
+    } else if (result == 0) {
+        want(link, link->session.awaits);
+    } else {
+        want(link, EPOLLIN);
+        greet(link);
+    }
+}
+
+/* What hiredis has in its buffer; commands that come meanwhile are appended to it. */
+static void send_over_tls(struct link *link)
+{
+    char message[sizeof link->reason];
+    sds buffer = link->context->c.obuf;
+    int result = 1;
+    if (sdslen(buffer) > 0)
+        result = tls_session_write(&link->session, buffer, sdslen(buffer), message, sizeof message);
+    if (result < 0) {
+        link_drop(link, message);
+        return;
+    }
+    if (result > 0)
+        sdsclear(buffer);
+    want(link, EPOLLIN | (result == 0 ? link->session.awaits : 0));
+}
+
+/* A record a turn: what OpenSSL holds is empty then, and the socket tells when there is more. */
+static void receive_over_tls(struct link *link)
+{
+    char message[sizeof link->reason], record[RECORD_BYTES_MAX];
+    ssize_t bytes = tls_session_read(&link->session, record, sizeof record, message, sizeof message);
+    if (bytes < 0) {
+        link_drop(link, message);
+    } else if (bytes > 0) {
+        redisReaderFeed(link->context->c.reader, record, (size_t)bytes);
+        redisAsyncHandleRead(link->context); /* hands on what was fed; its descriptor has nothing */
+    }
+}
+
+static void secure_ready(struct link *link)
+{
+    if (link->state == LINK_SECURING) {
+        shake_hands(link);
+        return;
+    }
+    send_over_tls(link);
+    if (link->context)
+        receive_over_tls(link);
+}
+
 static void link_ready(struct loop_watch *watch, uint32_t events)
 {
     struct link *link = container_of(watch, struct link, watch);
+    if (link->tls && link->state != LINK_CONNECTING) {
+        secure_ready(link);
+        return;
+    }
     if (events & ~(uint32_t)EPOLLOUT)
         redisAsyncHandleRead(link->context);
     if (link->context && events & EPOLLOUT)
@@ -163,6 +269,10 @@ static void link_flush(struct loop_hook *hook)
     if (!link->dirty)
         return;
     link->dirty = false;
+    if (link->tls) {
+        send_over_tls(link);
+        return;
+    }
     link->flushing = true;
     redisAsyncHandleWrite(link->context);
     link->flushing = false;
@@ -245,17 +355,28 @@ static void greet_with(struct link *link, int argc, const char **argv)
         link->in_flight--;
 }
 
+static void authenticate(struct link *link, const char *password)
+{
+    const char *user = link->url->user;
+    if (user)
+        greet_with(link, 3, (const char *[]){"AUTH", user, password});
+    else if (password)
+        greet_with(link, 2, (const char *[]){"AUTH", password});
+}
+
 static void greet(struct link *link)
 {
     const struct stream_url *url = link->url;
+    const struct stream_settings *settings = link->settings;
     char database[16];
     snprintf(database, sizeof database, "%d", url->database);
     link->state = LINK_GREETING;
     link->greetings = 0;
-    if (url->user)
-        greet_with(link, 3, (const char *[]){"AUTH", url->user, url->password});
-    else if (url->password)
-        greet_with(link, 2, (const char *[]){"AUTH", url->password});
+    if (link->password)
+        authenticate(link, link->password);
+    else
+        authenticate(link, settings->password && *settings->password ? settings->password : url->password);
+    forget_password(link);
     if (url->database > 0)
         greet_with(link, 2, (const char *[]){"SELECT", database});
     greet_with(link, 1, (const char *[]){"PING"});
@@ -268,7 +389,12 @@ static void on_connect(const redisAsyncContext *context, int status)
         return; /* cleanup() follows */
     if (link->url->host)
         redisEnableKeepAlive(&link->context->c);
-    greet(link);
+    if (link->tls) {
+        link->state = LINK_SECURING;
+        want(link, EPOLLOUT);
+    } else {
+        greet(link);
+    }
 }
 
 /* --- connecting */
@@ -289,7 +415,7 @@ static void adopt(struct link *link, redisAsyncContext *context)
     link->plain = context->c.reader->fn;
     context->c.reader->fn = &bounded_functions;
     context->c.reader->privdata = link;
-    start_timer(link, link->connect_timeout_ms);
+    start_timer(link, link->settings->connect_timeout_ms);
     redisAsyncSetConnectCallback(context, on_connect);
 }
 
@@ -362,8 +488,22 @@ static bool is_numeric(const char *host)
     return inet_pton(AF_INET, host, &address) == 1 || inet_pton(AF_INET6, host, &address) == 1;
 }
 
+/* A password's file is read for each connection, so that a changed one counts. */
+static bool read_password(struct link *link)
+{
+    char reason[sizeof link->reason - 32], message[sizeof link->reason];
+    const char *file = link->settings->password_file;
+    if (!file || (link->password = config_secret(file, reason, sizeof reason)))
+        return true;
+    snprintf(message, sizeof message, "redis.password_file: %s", reason);
+    link_down(link, message);
+    return false;
+}
+
 static void link_connect(struct link *link)
 {
+    if (!read_password(link))
+        return;
     if (!link->url->host || is_numeric(link->url->host)) {
         dial(link, link->url->host);
         return;
@@ -398,18 +538,22 @@ static void link_timer(struct loop_timer *timer)
     else if (link->state == LINK_UP)
         look_for_hang(link);
     else
-        link_drop(link, link->state == LINK_CONNECTING ? "connecting took too long" : "the log-in took too long");
+        link_drop(link, link->state == LINK_CONNECTING ? "connecting took too long"
+                        : link->state == LINK_SECURING ? "the TLS handshake, which redis.url wants, took too long"
+                                                       : "the log-in took too long");
 }
 
 /* --- outside */
 
-struct link *link_open(struct loop *loop, const struct stream_url *url, int connect_timeout_ms, int reply_timeout_ms)
+struct link *link_open(struct loop *loop, const struct stream_url *url, struct stream_tls *tls,
+                       const struct stream_settings *settings, int reply_timeout_ms)
 {
     struct link *link = mem_alloc(sizeof *link);
     *link = (struct link){
         .loop = loop,
         .url = url,
-        .connect_timeout_ms = connect_timeout_ms,
+        .tls = tls,
+        .settings = settings,
         .reply_timeout_ms = reply_timeout_ms,
         .watch.ready = link_ready,
         .timer.fire = link_timer,
@@ -438,6 +582,7 @@ void link_free(struct link *link)
     link_close(link);
     if (link->lookup)
         link->lookup->link = NULL;
+    forget_password(link);
     free(link);
 }
 

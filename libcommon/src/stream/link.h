@@ -4,7 +4,9 @@
  * reply_timeout_ms counts as gone. Loop thread only.
  *
  * A reply is bounded (bytes, elements); one that is too large, malformed or that nobody asked for
- * ends the connection. Source: hiredis 0.14, async.h. */
+ * ends the connection. Hiredis 0.14 knows no TLS: over it, hiredis has a descriptor of its own that never has anything,
+ * what it wants to send is taken from its buffer, and what comes is fed to its reader. Source: hiredis 0.14, async.h.
+ */
 #ifndef STREAM_LINK_H
 #define STREAM_LINK_H
 
@@ -14,20 +16,26 @@
 
 #include "common/fiber.h"
 #include "common/loop.h"
+#include "common/stream.h"
+#include "stream/tls.h"
 #include "stream/url.h"
 
-enum link_state { LINK_DOWN, LINK_RESOLVING, LINK_CONNECTING, LINK_GREETING, LINK_UP, LINK_CLOSED };
+enum link_state { LINK_DOWN, LINK_RESOLVING, LINK_CONNECTING, LINK_SECURING, LINK_GREETING, LINK_UP, LINK_CLOSED };
 
 struct link {
     struct loop *loop;
     const struct stream_url *url;
-    int connect_timeout_ms, reply_timeout_ms;
+    const struct stream_settings *settings;
+    int reply_timeout_ms;
     enum link_state state; /* read-only, the same below */
     unsigned in_flight;    /* commands sent or about to be sent, and not answered */
     uint64_t reconnects;   /* connections made after the first one */
     uint64_t errors;       /* failures to connect, and connections lost */
     /* private */
     redisAsyncContext *context;
+    char *password;                   /* from its file, until it was sent */
+    struct stream_tls *tls;           /* NULL: plain text */
+    struct tls_session session;       /* of this connection, on watch.fd, which then is ours to close */
     struct link_lookup *lookup;       /* of the host's name, while it runs */
     redisReplyObjectFunctions *plain; /* hiredis's own, behind our bounds */
     struct loop_watch watch;
@@ -41,11 +49,12 @@ struct link {
     bool connected_before;
     int64_t progress_ns; /* the last answer, or the first command behind it */
     size_t reply_bytes, reply_elements;
-    char reason[160], told[160]; /* why it went down; what was logged last */
+    char reason[256], told[256]; /* why it went down; what was logged last */
 };
 
-/* url must outlive the link. */
-struct link *link_open(struct loop *loop, const struct stream_url *url, int connect_timeout_ms, int reply_timeout_ms);
+/* What it is given must outlive the link. tls NULL: plain text. */
+struct link *link_open(struct loop *loop, const struct stream_url *url, struct stream_tls *tls,
+                       const struct stream_settings *settings, int reply_timeout_ms);
 /* Ends the connection for good; what waits is told. Harmless when repeated. */
 void link_close(struct link *link);
 /* Closes and frees; no fiber may be in link_wait(). */

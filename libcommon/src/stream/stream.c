@@ -1,6 +1,7 @@
 /* The producer: each entry is a call of its own for middleware, all entries leave in one write. */
 #include "common/stream.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,25 +29,60 @@ struct sending {
 
 /* --- life */
 
+static const char *set_or_null(const char *text)
+{
+    return text && *text ? text : NULL;
+}
+
+static bool has_password(const struct stream *stream, const struct stream_settings *settings, char *message,
+                         size_t message_bytes)
+{
+    snprintf(message, message_bytes, "redis.url names a user without a password; expected one, or redis.password");
+    return !stream->url.user || stream->url.password || set_or_null(settings->password);
+}
+
+/* Whether what is said about TLS can be used. */
+static bool open_tls(struct stream *stream, const struct stream_settings *settings, char *message, size_t message_bytes)
+{
+    const struct tls_settings files = {.ca_file = set_or_null(settings->ca_file),
+                                       .cert_file = set_or_null(settings->cert_file),
+                                       .key_file = set_or_null(settings->key_file)};
+    if (!stream->url.secure) {
+        snprintf(message, message_bytes, "redis.tls is of use with rediss:// in redis.url only");
+        return !files.ca_file && !files.cert_file && !files.key_file;
+    }
+    stream->tls = stream_tls_open(&files, message, message_bytes);
+    return stream->tls != NULL;
+}
+
 struct stream *stream_open(struct loop *loop, const struct stream_settings *settings)
 {
     struct stream *stream = mem_alloc(sizeof *stream);
     const char *reason;
+    char message[600];
     if (!stream_url_parse(settings->url, &stream->url, &reason)) {
         log_event(LOG_ERROR, "unusable address of redis", log_text("reason", reason));
+        free(stream);
+        return NULL;
+    }
+    if (!has_password(stream, settings, message, sizeof message) ||
+        !open_tls(stream, settings, message, sizeof message)) {
+        log_event(LOG_ERROR, "unusable settings of redis", log_text("reason", message));
+        stream_url_done(&stream->url);
         free(stream);
         return NULL;
     }
     stream->loop = loop;
     stream->settings = settings;
     list_init(&stream->consumers);
-    stream->link = link_open(loop, &stream->url, settings->connect_timeout_ms, REPLY_TIMEOUT_MS);
+    stream->link = link_open(loop, &stream->url, stream->tls, settings, REPLY_TIMEOUT_MS);
     return stream;
 }
 
 static void stream_free(struct stream *stream)
 {
     link_free(stream->link);
+    stream_tls_close(stream->tls);
     stream_url_done(&stream->url);
     free(stream);
 }

@@ -69,12 +69,8 @@ static char *parse_login(char *text, struct stream_url *url, const char **reason
         *reason = "bad percent-encoding of user or password";
         return NULL;
     }
-    if (!password || !*password) {
-        *reason = "a user without a password";
-        return NULL;
-    }
     url->user = *text ? text : NULL;
-    url->password = password;
+    url->password = password && *password ? password : NULL;
     return at + 1;
 }
 
@@ -133,17 +129,14 @@ static const char *parse_tcp(char *text, struct stream_url *url)
 bool stream_url_parse(const char *url, struct stream_url *out, const char **reason)
 {
     struct stream_url parsed = {0};
-    *reason = "expected redis://host:port or unix:///path";
+    *reason = "expected redis://host:port, rediss://host:port or unix:///path";
     if (!url)
         return false;
-    if (starts(url, "rediss://")) {
-        *reason = "TLS (rediss://) is not supported yet";
-        return false;
-    }
+    parsed.secure = starts(url, "rediss://");
     parsed.memory = mem_text(url);
     parsed.memory_bytes = strlen(url);
-    if (starts(url, "redis://"))
-        *reason = parse_tcp(parsed.memory + strlen("redis://"), &parsed);
+    if (starts(url, "redis://") || parsed.secure)
+        *reason = parse_tcp(strstr(parsed.memory, "://") + 3, &parsed);
     else if (starts(url, "unix://"))
         *reason = parse_unix(parsed.memory + strlen("unix://"), &parsed);
     if (*reason) {

@@ -1,6 +1,7 @@
-/* Where Redis is and how to get in: redis://[user:password@]host[:port][/database] or
- * unix://[user:password@]/path[?db=database]. User and password are percent-decoded. The strings
- * live until stream_url_done(). Source: the provisional URI scheme "redis" (IANA). */
+/* Where Redis is and how to get in: redis://[user:password@]host[:port][/database], the same with rediss:// for TLS, or
+ * unix://[user:password@]/path[?db=database]. User and password are percent-decoded; a user may come without a
+ * password, which then comes from elsewhere. The strings live until stream_url_done(). Source: the provisional URI
+ * schemes "redis" and "rediss" (IANA). */
 #ifndef STREAM_URL_H
 #define STREAM_URL_H
 
@@ -8,6 +9,7 @@
 #include <stddef.h>
 
 struct stream_url {
+    bool secure;      /* TLS */
     const char *host; /* NULL: a unix socket */
     int port;
     const char *path;     /* of the unix socket, or NULL */
