@@ -176,17 +176,18 @@ void shop_wait_ready(struct shop *shop)
 
 void shop_open(struct shop *shop)
 {
-    const char *const *settings = shop->settings;
-    *shop = (struct shop){.settings = settings};
+    *shop = (struct shop){.settings = shop->settings, .certificates = shop->certificates, .prepare = shop->prepare};
     curl_global_init(CURL_GLOBAL_ALL);
     test_postgres_open(&shop->postgres);
-    test_redis_open(&shop->redis);
+    test_redis_open_secure(&shop->redis, shop->certificates);
     const char *tmp = getenv("TMPDIR");
     snprintf(shop->directory, sizeof shop->directory, "%s/bodega-shop-XXXXXX", tmp ? tmp : "/tmp");
     assert_non_null(mkdtemp(shop->directory));
     for (int i = 0; i < SHOP_SERVICES; i++)
         shop->services[i] = (struct shop_process){.name = names[i], .port = test_free_port()};
     snprintf(shop->base_url, sizeof shop->base_url, "http://127.0.0.1:%d", shop->services[SHOP_GATEWAY].port);
+    if (shop->prepare)
+        shop->prepare(shop);
     for (int i = 0; i < SHOP_SERVICES; i++)
         shop_start(shop, i);
     shop_wait_ready(shop);

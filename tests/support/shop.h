@@ -22,6 +22,10 @@ struct shop {
     char directory[256];
     char base_url[64];
     const char *const *settings; /* more environment for the services, NAME=value, NULL-terminated; or NULL */
+    /* Redis speaks TLS, too; and what is to be done when the servers run and directory exists, before the services
+     * start: <directory>/<service>.yaml is read by the service. Both or NULL. */
+    const struct test_certificates *certificates;
+    void (*prepare)(struct shop *shop);
 };
 
 /* Opens everything and waits until the gateway is ready. */

@@ -19,6 +19,7 @@ struct sample {
     const char *title;
     const char *url;
     const char *token;
+    const char *token_file;
     const char *optional_listen;
     int any;
 };
@@ -35,7 +36,7 @@ static const struct setting table[] = {
     {"redis.length_max", SETTING_LONG, AT(length_max), "9000000000", "T_LENGTH", 0, INT64_MAX},
     {"title", SETTING_TEXT, AT(title), "a \"shop\"\n\\", "T_TITLE"},
     {"database.url", SETTING_SECRET, AT(url), NULL, "T_DATABASE_URL", .help = "where the database is"},
-    {"auth.token", SETTING_SECRET, AT(token), "", NULL},
+    {"auth.token", SETTING_SECRET, AT(token), "", NULL, .file_offset = AT(token_file)},
     {"http.second_listen", SETTING_ADDRESS, AT(optional_listen), "", NULL},
     {"any", SETTING_INT, AT(any), "-3", NULL},
 };
@@ -460,6 +461,29 @@ static void test_secret_comes_from_a_file_less_one_newline(void **state)
     config_free(config);
 }
 
+static void test_a_secrets_file_is_known_and_can_be_read_again(void **state)
+{
+    (void)state;
+    struct sample s;
+    char reason[128] = "";
+    write_file("secret", "first\n", 6);
+    struct config *config = load("auth: {token_file: secret}", &s);
+    assert_string_equal(s.token, "first");
+    assert_string_equal(s.token_file, "secret");
+    write_file("secret", "second\n", 7);
+    char *again = config_secret(s.token_file, reason, sizeof reason);
+    assert_string_equal(again, "second");
+    config_forget(again);
+    write_file("secret", "\n", 1);
+    assert_null(config_secret(s.token_file, reason, sizeof reason));
+    assert_string_equal(reason, "\"secret\" is empty");
+    config_free(config);
+    config = load("auth: {token: direct}", &s);
+    assert_string_equal(s.token, "direct");
+    assert_null(s.token_file);
+    config_free(config);
+}
+
 static void test_secret_is_said_in_one_way_only(void **state)
 {
     (void)state;
@@ -582,6 +606,7 @@ int main(void)
         TEST(test_missing_setting_is_named_with_its_variable),
         TEST(test_wrong_built_in_value_is_our_own_mistake_and_told),
         TEST(test_secret_comes_from_a_file_less_one_newline),
+        TEST(test_a_secrets_file_is_known_and_can_be_read_again),
         TEST(test_secret_is_said_in_one_way_only),
         TEST(test_unusable_secret_file_is_told),
         TEST(test_secret_is_never_shown),
