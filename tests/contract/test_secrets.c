@@ -402,7 +402,7 @@ static void test_no_secret_is_ever_told(void **state)
     fail_in_many_ways();
     change_passwords();
     start_in_wrong_ways();
-    collector_wait(&collector, "spans=100&logs=20");
+    json_decref(collector_wait(&collector, "spans=100&logs=20"));
     hear_telemetry();
     for (int i = 0; i < SHOP_SERVICES; i++) {
         scoped_free char *log = shop_log(&shop, i);

@@ -121,17 +121,22 @@ static void want(struct link *link, uint32_t events)
     loop_watch(link->loop, &link->watch, events);
 }
 
+static bool tls_has_socket(const struct link *link)
+{
+    return link->tls && link->state != LINK_CONNECTING;
+}
+
 static void add_read(void *arg)
 {
     struct link *link = arg;
-    if (!link->tls || link->state == LINK_CONNECTING)
+    if (!tls_has_socket(link))
         want(link, link->watch.events | EPOLLIN);
 }
 
 static void del_read(void *arg)
 {
     struct link *link = arg;
-    if (!link->tls || link->state == LINK_CONNECTING)
+    if (!tls_has_socket(link))
         want(link, link->watch.events & ~(uint32_t)EPOLLIN);
 }
 
@@ -139,7 +144,7 @@ static void del_read(void *arg)
 static void add_write(void *arg)
 {
     struct link *link = arg;
-    if (link->tls && link->state != LINK_CONNECTING)
+    if (tls_has_socket(link))
         link->dirty = true;
     else if (link->flushing || link->state == LINK_CONNECTING)
         want(link, link->watch.events | EPOLLOUT);
@@ -150,7 +155,7 @@ static void add_write(void *arg)
 static void del_write(void *arg)
 {
     struct link *link = arg;
-    if (link->tls && link->state != LINK_CONNECTING)
+    if (tls_has_socket(link))
         return;
     link->dirty = false;
     want(link, link->watch.events & ~(uint32_t)EPOLLOUT);
@@ -253,7 +258,7 @@ static void secure_ready(struct link *link)
 static void link_ready(struct loop_watch *watch, uint32_t events)
 {
     struct link *link = container_of(watch, struct link, watch);
-    if (link->tls && link->state != LINK_CONNECTING) {
+    if (tls_has_socket(link)) {
         secure_ready(link);
         return;
     }
