@@ -114,14 +114,8 @@ listens() {
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
-# The standard gRPC health check by hand: an empty request message, and the answer's bytes in hexadecimal.
-rpc_health() {
-    printf '\0\0\0\0\0' | curl -q -s --noproxy '*' --max-time 3 --http2-prior-knowledge -H 'Content-Type: application/grpc' \
-        -H 'TE: trailers' --data-binary @- "http://$(address "$1")/grpc.health.v1.Health/Check" | od -An -tx1 | tr -d ' \n' 2>/dev/null
-}
-
 http_status() {
-    curl -q -s --noproxy '*' --max-time 3 -o /dev/null -w '%{http_code}' "http://$(address api-gateway)$1"
+    curl -q -s --noproxy '*' --max-time 3 -o /dev/null -w '%{http_code}' "http://$1"
 }
 
 # It runs, whatever the state of those it depends on.
@@ -130,8 +124,8 @@ answers() {
     postgres) find_postgres && env -i "$postgres_bin/pg_isready" -q -U postgres -h 127.0.0.1 -p "$POSTGRES_PORT" ;;
     collector) collector_answers ;;
     redis) [[ $(redis-cli -h 127.0.0.1 -p "$REDIS_PORT" ping 2>/dev/null) == PONG ]] ;;
-    api-gateway) [[ $(http_status /health) == 200 ]] ;;
-    *) [[ $(rpc_health "$1") ]] ;;
+    api-gateway) [[ $(http_status "$(address api-gateway)/health") == 200 ]] ;;
+    *) [[ $(http_status "$(admin_address "$1")/livez") == 200 ]] ;;
     esac
 }
 
@@ -139,8 +133,8 @@ answers() {
 ready() {
     case $1 in
     postgres | redis | collector) answers "$1" ;;
-    api-gateway) [[ $(http_status /ready) == 200 ]] ;;
-    *) [[ $(rpc_health "$1") == 00000000020801 ]] ;; # a message of 2 bytes: status (1) = SERVING (1)
+    api-gateway) [[ $(http_status "$(address api-gateway)/ready") == 200 ]] ;;
+    *) [[ $(http_status "$(admin_address "$1")/readyz") == 200 ]] ;; # not by gRPC, which may want a certificate
     esac
 }
 
