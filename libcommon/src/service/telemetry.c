@@ -86,6 +86,8 @@ static struct figures sum_figures(struct app *app)
         sum.db.refused += one.db.refused;
         sum.db.abandoned += one.db.abandoned;
         sum.db.reconnects += one.db.reconnects;
+        sum.db.cancels += one.db.cancels;
+        sum.db.cancels_failed += one.db.cancels_failed;
         sum.db.batches += one.db.batches;
         sum.db.batched_rows += one.db.batched_rows;
         sum.stream.in_flight += one.stream.in_flight;
@@ -126,6 +128,8 @@ FIGURE(db_waiting, db.waiting)
 FIGURE(db_refused, db.refused)
 FIGURE(db_abandoned, db.abandoned)
 FIGURE(db_reconnects, db.reconnects)
+FIGURE(db_cancels, db.cancels)
+FIGURE(db_cancels_failed, db.cancels_failed)
 FIGURE(db_batches, db.batches)
 FIGURE(db_batched_rows, db.batched_rows)
 FIGURE(stream_in_flight, stream.in_flight)
@@ -195,6 +199,10 @@ static const struct observed of_db[] = {
     {COUNTS, "bodega.db.client.refused", "{query}", "Queries refused because the queue was full.", db_refused},
     {COUNTS, "bodega.db.client.abandoned", "{query}", "Queries whose caller did not wait for the answer.",
      db_abandoned},
+    {COUNTS, "bodega.db.client.cancels", "{query}", "Cancel requests for queries that nobody waited for any more.",
+     db_cancels},
+    {COUNTS, "bodega.db.client.cancels_failed", "{query}", "Cancel requests that could not be sent.",
+     db_cancels_failed},
     {COUNTS, "bodega.db.client.reconnects", "{connection}", "Connections made again after a loss.", db_reconnects},
     {COUNTS, "bodega.db.client.batches", "{batch}", "Coalesced statements executed.", db_batches},
     {COUNTS, "bodega.db.client.batched_rows", "{row}", "Rows that shared them.", db_batched_rows},
