@@ -196,7 +196,7 @@ static const struct http_route routes[] = {
     {"GET", "/uuids/:id", show_uuid}, {"POST", "/things/:id/cancel", nothing},
     {"GET", "/slow", slow},           {"GET", "/gated", gated},
     {"GET", "/forever", forever},     {"GET", "/big", big},
-    {"GET", "/broken", broken},
+    {"GET", "/broken", broken},       {"GET", "/alive", health, .probe = true},
 };
 
 /* --- the server */
@@ -1363,9 +1363,15 @@ static void test_one_request_too_many_is_told_so(void **state)
     int fd = connect_to(&house);
     put(fd, "GET /health HTTP/1.1\r\n" HOST "\r\n");
     assert_true(get_reply(fd, &reply, false));
-    assert_problem(&reply, 503, "");
+    assert_problem(&reply, 503, "Too many requests are in work.");
     assert_header(&reply, "Retry-After", "1");
     assert_header(&reply, "Connection", NULL);
+    put(fd, "POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\n\r\n{}");
+    assert_true(get_reply(fd, &reply, false));
+    assert_problem(&reply, 503, "Too many requests are in work.");
+    put(fd, "GET /alive HTTP/1.1\r\n" HOST "\r\n"); /* a probe is never refused */
+    assert_true(get_reply(fd, &reply, false));
+    assert_body(&reply, 200, "OK");
     in_house(&house, open_gate, &two);
     for (unsigned i = 0; i < 2; i++) {
         assert_true(get_reply(fds[i], &reply, false));
@@ -1376,7 +1382,7 @@ static void test_one_request_too_many_is_told_so(void **state)
     assert_true(get_reply(fd, &reply, false));
     assert_body(&reply, 200, "OK");
     close(fd);
-    assert_int_equal(stats_of(&house).refused_requests, 1);
+    assert_int_equal(stats_of(&house).refused_requests, 2);
     stop(&house);
 }
 

@@ -816,6 +816,100 @@ static void test_absent_peer_is_unavailable(void **state)
     visit_with(NULL, client_settings("no-such-host.invalid:1"), nobody_there);
 }
 
+/* --- the circuit */
+
+static void fail_until_open(struct request *req, struct rpc_client *client)
+{
+    User__UserResponse *answer = NULL;
+    while (rpc_client_stats(client).circuits_open == 0) {
+        assert_int_equal(get(req, client, "hello", &answer), ERR_UNAVAILABLE);
+        fiber_sleep_until(clock_now_ns() + 5 * NS_PER_MS);
+    }
+}
+
+static void dead_peer(struct request *req, struct rpc_client *client, struct house *house)
+{
+    User__UserResponse *answer = NULL;
+    assert_int_equal(get(req, client, "hello", &answer), ERR_OK);
+    rpc_server_close(house->server);
+    fail_until_open(req, client);
+    assert_true(rpc_client_stats(client).failed >= 5);
+    struct rpc_stats before = rpc_client_stats(client);
+    int64_t begin_ns = clock_now_ns();
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(get(req, client, "hello", &answer), ERR_UNAVAILABLE);
+    assert_string_equal(req->failure.detail, "user-service is unavailable");
+    struct rpc_stats stats = rpc_client_stats(client);
+    uint64_t tries = stats.started - before.started;
+    assert_int_equal(stats.cut - before.cut, 1000 - tries);
+    assert_true(tries <= 1 + (uint64_t)((clock_now_ns() - begin_ns) / (500 * NS_PER_MS)));
+    house_serve(house);
+    begin_ns = clock_now_ns();
+    call_until_answered(req, client);
+    assert_true(clock_now_ns() - begin_ns < 4 * NS_PER_S);
+    stats = rpc_client_stats(client);
+    assert_int_equal(stats.circuits_opened, 1);
+    assert_int_equal(stats.circuits_open, 0);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(get(req, client, "hello", &answer), ERR_OK);
+}
+
+static void test_a_dead_peer_is_left_in_peace_and_found_again(void **state)
+{
+    (void)state;
+    struct house house;
+    house_open(&house);
+    visit(&house, dead_peer);
+    house_close(&house);
+}
+
+/* An error that the peer itself tells is an answer, however often. */
+static void errors_are_answers(struct request *req, struct rpc_client *client, struct house *house)
+{
+    (void)house;
+    atomic_store(&failures_left, 1 << 20);
+    int64_t until_ns = clock_now_ns() + 300 * NS_PER_MS;
+    for (int i = 0; i < 50 || clock_now_ns() < until_ns; i++)
+        assert_int_equal(get_again(req, client, "flaky"), ERR_UNAVAILABLE);
+    assert_int_equal(rpc_client_stats(client).circuits_opened, 0);
+    assert_int_equal(rpc_client_stats(client).cut, 0);
+}
+
+static void test_errors_that_a_peer_tells_leave_the_circuit_closed(void **state)
+{
+    (void)state;
+    struct house house;
+    house_open(&house);
+    visit(&house, errors_are_answers);
+    house_close(&house);
+}
+
+/* Callers without patience say nothing about the peer. */
+static void haste(struct request *req, struct rpc_client *client, struct house *house)
+{
+    (void)house;
+    int64_t deadline_ns = req->deadline_ns;
+    User__UserResponse *answer = NULL;
+    for (int i = 0; i < 20; i++) {
+        parking_init();
+        req->deadline_ns = clock_now_ns() + 20 * NS_PER_MS;
+        assert_int_equal(create(req, client, &answer), ERR_DEADLINE_EXCEEDED);
+        signal_await(&parking.left);
+    }
+    assert_int_equal(rpc_client_stats(client).circuits_opened, 0);
+    req->deadline_ns = deadline_ns;
+    assert_int_equal(get(req, client, "hello", &answer), ERR_OK);
+}
+
+static void test_hasty_callers_leave_the_circuit_closed(void **state)
+{
+    (void)state;
+    struct house house;
+    house_open(&house);
+    visit(&house, haste);
+    house_close(&house);
+}
+
 static void calls_take_turns(struct request *req, struct rpc_client *client, struct house *houses)
 {
     User__UserResponse *answer = NULL;
@@ -1295,6 +1389,9 @@ int main(void)
         cmocka_unit_test(test_taken_address_is_refused),
         cmocka_unit_test(test_restarted_peer_is_found_again),
         cmocka_unit_test(test_absent_peer_is_unavailable),
+        cmocka_unit_test(test_a_dead_peer_is_left_in_peace_and_found_again),
+        cmocka_unit_test(test_errors_that_a_peer_tells_leave_the_circuit_closed),
+        cmocka_unit_test(test_hasty_callers_leave_the_circuit_closed),
         cmocka_unit_test(test_calls_go_round_the_addresses),
         cmocka_unit_test(test_health_check_tells_the_serving_status),
         cmocka_unit_test(test_watch_tells_the_status_and_each_change),

@@ -7,7 +7,9 @@
  * memory is in the request's arena. Deadlines and trace context go with the call; a caller that
  * hangs up cancels the handler's request.
  * Errors: the peer's status code as enum err with its message in the failure; ERR_UNAVAILABLE when no
- * address can be reached. Source: gRPC over HTTP/2; grpc.health.v1; grpc core's C surface. */
+ * address can be reached. A peer that has not answered for a while is left in peace: calls fail at once with
+ * ERR_UNAVAILABLE, but for one at a time that tries (rpc/circuit.h). Source: gRPC over HTTP/2; grpc.health.v1; grpc
+ * core's C surface. */
 #ifndef COMMON_RPC_H
 #define COMMON_RPC_H
 
@@ -48,9 +50,10 @@ struct rpc_method {
 struct rpc_server_settings {
     const char *listen; /* address:port; port 0 takes a free one */
     int message_bytes_max;
-    int requests_max; /* running in one process; beyond it RESOURCE_EXHAUSTED at once */
-    int streams_max;  /* concurrent calls a connection */
-    int deadline_ms;  /* for calls that bring none, and the most for those that do */
+    int requests_max;      /* running in one process, at most; beyond it RESOURCE_EXHAUSTED at once */
+    int latency_target_ms; /* when most take longer, fewer are let in: limit.h; 0: always requests_max */
+    int streams_max;       /* concurrent calls a connection */
+    int deadline_ms;       /* for calls that bring none, and the most for those that do */
     int keepalive_ms;
     int connection_age_ms; /* then GOAWAY, so that clients spread over new addresses; 0: never */
 };
@@ -92,8 +95,11 @@ enum err rpc_check(struct request *req, struct rpc_client *client);
 
 struct rpc_stats {
     uint64_t started, ended, failed, refused;
-    uint64_t retried, unretried; /* of a client: tries made again, and not made because there had been too many */
+    uint64_t retried, unretried;   /* of a client: tries made again, and not made because there had been too many */
+    uint64_t circuits_opened, cut; /* of a client: and calls that failed at once while one was open */
     unsigned in_flight;
+    unsigned circuits_open;
+    unsigned limit; /* of a server: calls that may be in flight now */
 };
 
 struct rpc_stats rpc_server_stats(const struct rpc_server *server); /* any thread */

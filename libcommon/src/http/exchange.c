@@ -66,7 +66,7 @@ static void start(struct exchange *exchange, struct connection *connection, stru
     exchange->connection = connection;
     exchange->mhd = mhd;
     exchange->stage = STAGE_HEAD;
-    exchange->suspended = exchange->last = exchange->early = exchange->queued = false;
+    exchange->suspended = exchange->last = exchange->early = exchange->queued = exchange->admitted = false;
     exchange->refusal = (struct refusal){0};
     exchange->res = (struct response){0};
     exchange->method = exchange->path = exchange->allow = NULL;
@@ -158,7 +158,8 @@ static void leave(struct exchange *exchange)
     struct http_server *server = exchange->server;
     list_remove(&exchange->list);
     server->stats.in_flight--;
-    atomic_fetch_sub(&server->share->requests, 1);
+    if (exchange->admitted)
+        limit_leave(&server->share->requests, exchange->admitted_ns, clock_now_ns());
     exchange->stage = STAGE_ANSWERED;
     if (exchange->suspended) {
         exchange->suspended = false;
@@ -188,10 +189,6 @@ static void serve_in_fiber(struct exchange *exchange)
     connection_enter(exchange->connection, PHASE_SERVING);
     server->stats.requests++;
     server->stats.in_flight++;
-    if (atomic_fetch_add(&server->share->requests, 1) >= (unsigned)server->settings->requests_max) {
-        server->stats.refused_requests++;
-        exchange_refuse(exchange, 503, ERR_RESOURCE_EXHAUSTED, "Too many requests are in work.");
-    }
     list_append(&server->serving, &exchange->list);
     fiber_start(server->loop, serve, exchange);
     if (exchange->stage == STAGE_ANSWERED)
@@ -206,8 +203,30 @@ static enum MHD_Result answer(struct exchange *exchange)
     return answer_queue(exchange) ? MHD_YES : MHD_NO;
 }
 
+/* Probes are always let in, and what is refused anyway is no work. */
+static bool admit(struct exchange *exchange)
+{
+    if (exchange->refusal.status || (exchange->route && exchange->route->http->probe))
+        return true;
+    exchange->admitted = limit_enter(&exchange->server->share->requests);
+    exchange->admitted_ns = clock_now_ns();
+    return exchange->admitted;
+}
+
+/* As cheap as it can be, without fiber, span and middleware: this is done most often when there is no time for it. */
+static enum MHD_Result turn_away(struct exchange *exchange)
+{
+    exchange->server->stats.refused_requests++;
+    exchange->stage = STAGE_ANSWERED;
+    exchange->req.trace = trace_new();
+    answer_finish(exchange, fail(&exchange->req, ERR_RESOURCE_EXHAUSTED, "Too many requests are in work."));
+    return answer(exchange);
+}
+
 static enum MHD_Result serve_and_answer(struct exchange *exchange)
 {
+    if (!admit(exchange))
+        return turn_away(exchange);
     serve_in_fiber(exchange);
     return exchange->stage == STAGE_ANSWERED ? answer(exchange) : MHD_YES;
 }

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 
 #include "common/http.h"
+#include "common/limit.h"
 #include "common/list.h"
 #include "common/loop.h"
 #include "common/middleware.h"
@@ -33,7 +34,8 @@ struct http_share {
     const struct http_settings *settings;
     unsigned servers;
     int port;
-    atomic_uint connections, requests;
+    atomic_uint connections;
+    struct limit requests;
 };
 
 struct text {
@@ -113,6 +115,8 @@ struct exchange {
     struct carrier carrier;
     enum stage stage;
     bool suspended;
+    bool admitted;
+    int64_t admitted_ns;
     bool last;  /* the connection ends with this answer */
     bool early; /* answer before the body has come */
     bool queued;

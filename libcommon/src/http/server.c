@@ -31,6 +31,7 @@ static struct http_share *share_take(const struct http_settings *settings)
     if (!share) {
         share = mem_alloc(sizeof *share);
         share->settings = settings;
+        limit_init(&share->requests, (unsigned)settings->requests_max, settings->latency_target_ms);
         list_append(&shares, &share->list);
     }
     share->servers++;
@@ -159,7 +160,9 @@ int http_server_port(const struct http_server *server)
 
 struct http_stats http_stats(const struct http_server *server)
 {
-    return server->stats;
+    struct http_stats stats = server->stats;
+    stats.requests_limit = limit_now(&server->share->requests);
+    return stats;
 }
 
 /* --- ending */

@@ -149,6 +149,7 @@ enum err rpc_server_open(struct rpc_server **out, const struct rpc_server_settin
 {
     struct rpc_server *server = mem_alloc(sizeof *server);
     server->settings = settings;
+    limit_init(&server->requests, (unsigned)settings->requests_max, settings->latency_target_ms);
     server->lane_count = worker_count;
     server->lanes = mem_array(worker_count, sizeof *server->lanes);
     atomic_store(&server->lanes_out, worker_count);
@@ -268,7 +269,7 @@ void rpc_server_close(struct rpc_server *server)
 
 struct rpc_stats rpc_server_stats(const struct rpc_server *server)
 {
-    struct rpc_stats stats = {.in_flight = (unsigned)atomic_load(&server->running)};
+    struct rpc_stats stats = {.in_flight = limit_in_flight(&server->requests), .limit = limit_now(&server->requests)};
     for (unsigned i = 0; i < server->lane_count; i++) {
         const struct rpc_counters *c = &server->lanes[i].counters;
         stats.started += atomic_load_explicit(&c->started, memory_order_relaxed);

@@ -27,6 +27,9 @@ static struct rpc_stats sum_of_peers(const struct seat *seat)
         sum.refused += one.refused;
         sum.retried += one.retried;
         sum.unretried += one.unretried;
+        sum.circuits_opened += one.circuits_opened;
+        sum.circuits_open += one.circuits_open;
+        sum.cut += one.cut;
         sum.in_flight += one.in_flight;
     }
     return sum;
@@ -76,9 +79,13 @@ static struct figures sum_figures(struct app *app)
         sum.http.refused_connections += one.http.refused_connections;
         sum.http.refused_requests += one.http.refused_requests;
         sum.http.timeouts += one.http.timeouts;
+        sum.http.requests_limit = one.http.requests_limit; /* one for all loops */
         sum.peers.refused += one.peers.refused;
         sum.peers.retried += one.peers.retried;
         sum.peers.unretried += one.peers.unretried;
+        sum.peers.circuits_opened += one.peers.circuits_opened;
+        sum.peers.circuits_open += one.peers.circuits_open;
+        sum.peers.cut += one.peers.cut;
         sum.peers.in_flight += one.peers.in_flight;
         sum.db.connections_up += one.db.connections_up;
         sum.db.in_flight += one.db.in_flight;
@@ -118,10 +125,14 @@ FIGURE(http_connections, http.connections)
 FIGURE(http_refused_connections, http.refused_connections)
 FIGURE(http_refused_requests, http.refused_requests)
 FIGURE(http_timeouts, http.timeouts)
+FIGURE(http_limit, http.requests_limit)
 FIGURE(client_in_flight, peers.in_flight)
 FIGURE(client_refused, peers.refused)
 FIGURE(client_retried, peers.retried)
 FIGURE(client_unretried, peers.unretried)
+FIGURE(client_circuits_open, peers.circuits_open)
+FIGURE(client_circuits_opened, peers.circuits_opened)
+FIGURE(client_cut, peers.cut)
 FIGURE(db_connections, db.connections_up)
 FIGURE(db_in_flight, db.in_flight)
 FIGURE(db_waiting, db.waiting)
@@ -142,6 +153,11 @@ FIGURE(stream_errors, stream.errors)
 static double rpc_in_flight(struct app *app)
 {
     return app->rpc ? rpc_server_stats(app->rpc).in_flight : 0;
+}
+
+static double rpc_limit(struct app *app)
+{
+    return app->rpc ? rpc_server_stats(app->rpc).limit : 0;
 }
 
 static double rpc_refused(struct app *app)
@@ -177,10 +193,12 @@ static const struct observed of_http[] = {
     {COUNTS, "bodega.http.server.refused_requests", "{request}", "Requests beyond the limit.", http_refused_requests},
     {COUNTS, "bodega.http.server.timeouts", "{connection}", "Connections ended because the client was too slow.",
      http_timeouts},
+    {HOLDS, "bodega.http.server.limit", "{request}", "Requests that may be in work now.", http_limit},
 };
 
 static const struct observed of_rpc[] = {
     {HOLDS, "bodega.rpc.server.in_flight", "{call}", "Calls in work.", rpc_in_flight},
+    {HOLDS, "bodega.rpc.server.limit", "{call}", "Calls that may be in work now.", rpc_limit},
     {COUNTS, "bodega.rpc.server.refused", "{call}", "Calls beyond the limit.", rpc_refused},
 };
 
@@ -190,6 +208,12 @@ static const struct observed of_peers[] = {
     {COUNTS, "bodega.rpc.client.retries", "{call}", "Calls made again after the peer was unavailable.", client_retried},
     {COUNTS, "bodega.rpc.client.retries_refused", "{call}", "Calls not made again because there had been too many.",
      client_unretried},
+    {HOLDS, "bodega.rpc.client.circuits_open", "{circuit}", "Peers that do not answer, of each loop.",
+     client_circuits_open},
+    {COUNTS, "bodega.rpc.client.circuits_opened", "{circuit}", "How often a peer ceased to answer.",
+     client_circuits_opened},
+    {COUNTS, "bodega.rpc.client.cut", "{call}", "Calls that failed at once because the peer had ceased to answer.",
+     client_cut},
 };
 
 static const struct observed of_db[] = {

@@ -1,0 +1,81 @@
+#include "common/limit.h"
+
+#include "common/clock.h"
+
+enum { WINDOW_MS = 100, SAMPLES_LEAST = 16, STEP_DOWN = 10, STEP_UP = 16 };
+
+void limit_init(struct limit *limit, unsigned most, int target_ms)
+{
+    limit->most = most;
+    limit->least = LIMIT_LEAST < most ? LIMIT_LEAST : most;
+    limit->target_ns = target_ms * NS_PER_MS;
+    unsigned first = target_ms > 0 && LIMIT_FIRST < most ? LIMIT_FIRST : most;
+    atomic_store(&limit->now, first);
+}
+
+static void note(atomic_bool *flag)
+{
+    if (!atomic_load_explicit(flag, memory_order_relaxed))
+        atomic_store_explicit(flag, true, memory_order_relaxed);
+}
+
+bool limit_enter(struct limit *limit)
+{
+    unsigned now = atomic_load_explicit(&limit->now, memory_order_relaxed);
+    unsigned before = atomic_fetch_add_explicit(&limit->in_flight, 1, memory_order_relaxed);
+    if (before * 2 >= now)
+        note(&limit->busy);
+    if (before < now)
+        return true;
+    note(&limit->full);
+    atomic_fetch_sub_explicit(&limit->in_flight, 1, memory_order_relaxed);
+    return false;
+}
+
+static unsigned next(const struct limit *limit, unsigned now, bool slow, bool busy, bool full)
+{
+    if (slow && busy) {
+        unsigned lower = now - now / STEP_DOWN;
+        return lower < limit->least ? limit->least : lower;
+    }
+    if (slow || !full)
+        return now;
+    unsigned higher = now + 1 + now / STEP_UP;
+    return higher > limit->most ? limit->most : higher;
+}
+
+/* One thread a window. */
+static void end_window(struct limit *limit, int64_t ends_ns, int64_t now_ns)
+{
+    unsigned quick = atomic_load_explicit(&limit->quick, memory_order_relaxed);
+    unsigned slow = atomic_load_explicit(&limit->slow, memory_order_relaxed);
+    if (quick + slow < SAMPLES_LEAST ||
+        !atomic_compare_exchange_strong(&limit->window_ends_ns, &ends_ns, now_ns + WINDOW_MS * NS_PER_MS))
+        return;
+    bool busy = atomic_exchange(&limit->busy, false), full = atomic_exchange(&limit->full, false);
+    atomic_store(&limit->now, next(limit, atomic_load(&limit->now), slow > quick, busy, full));
+    atomic_store(&limit->quick, 0);
+    atomic_store(&limit->slow, 0);
+}
+
+void limit_leave(struct limit *limit, int64_t begin_ns, int64_t now_ns)
+{
+    atomic_fetch_sub_explicit(&limit->in_flight, 1, memory_order_relaxed);
+    if (limit->target_ns == 0)
+        return;
+    bool slow = now_ns - begin_ns > limit->target_ns;
+    atomic_fetch_add_explicit(slow ? &limit->slow : &limit->quick, 1, memory_order_relaxed);
+    int64_t ends_ns = atomic_load_explicit(&limit->window_ends_ns, memory_order_relaxed);
+    if (now_ns >= ends_ns)
+        end_window(limit, ends_ns, now_ns);
+}
+
+unsigned limit_in_flight(const struct limit *limit)
+{
+    return atomic_load_explicit(&limit->in_flight, memory_order_relaxed);
+}
+
+unsigned limit_now(const struct limit *limit)
+{
+    return atomic_load_explicit(&limit->now, memory_order_relaxed);
+}
