@@ -1170,6 +1170,24 @@ static void test_handlers_wait_side_by_side(void **state)
         close(fds[i]);
 }
 
+static void test_a_client_that_hangs_up_cancels_its_request(void **state)
+{
+    (void)state;
+    unsigned one = 1, before = (unsigned)stats_of(&shared).departures;
+    int fd = connect_to(&shared), other = connect_to(&shared);
+    put(fd, "GET /forever HTTP/1.1\r\n" HOST "\r\n");
+    in_house(&shared, await_in_flight, &one);
+    close(fd);
+    while (stats_of(&shared).in_flight > 0)
+        usleep(1000);
+    assert_int_equal(stats_of(&shared).departures, before + 1);
+    struct reply reply;
+    put(other, "GET /health HTTP/1.1\r\n" HOST "\r\n");
+    assert_true(get_reply(other, &reply, false));
+    assert_body(&reply, 200, "OK");
+    close(other);
+}
+
 static void test_a_client_that_leaves_hurts_nobody(void **state)
 {
     (void)state;
@@ -1608,6 +1626,7 @@ int main(void)
         cmocka_unit_test(test_http_1_0_works),
         cmocka_unit_test(test_pipelined_requests_are_answered_in_order),
         cmocka_unit_test(test_handlers_wait_side_by_side),
+        cmocka_unit_test(test_a_client_that_hangs_up_cancels_its_request),
         cmocka_unit_test(test_a_client_that_leaves_hurts_nobody),
         cmocka_unit_test(test_the_deadline_ends_a_wait),
         cmocka_unit_test(test_slow_clients_are_cut_off),

@@ -2,9 +2,10 @@
  * exchange_handle() with the head, with each piece of the body and when all is there, exchange_completed().
  * An answer can be queued in the first and the last of those calls to exchange_handle(); in the first it
  * ends the connection. While a handler's fiber waits, the connection is suspended: libmicrohttpd does not
- * look at it, so a client that goes away meanwhile is noticed when the answer is sent. */
+ * look at it, so we look now and then whether the client is still there. */
 #include "http/internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -12,7 +13,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-enum { ARENA_BYTES = 8192, BODY_FIRST_BYTES = 4096, IDLE_EXCHANGES_MAX = 256 };
+enum { ARENA_BYTES = 8192, BODY_FIRST_BYTES = 4096, IDLE_EXCHANGES_MAX = 256, LOOK_MS = 100 };
 
 /* --- life */
 
@@ -182,6 +183,38 @@ static void serve(void *arg)
     leave(exchange);
 }
 
+/* --- clients that go while they are waited for */
+
+/* A client that has ended its side counts as gone, as everywhere. */
+static bool has_gone(const struct exchange *exchange)
+{
+    char first;
+    ssize_t got = recv(exchange->connection->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+static void look_again_later(struct http_server *server)
+{
+    if (!server->departure_timer.index)
+        loop_timer_start(server->loop, &server->departure_timer, loop_now_ns(server->loop) + LOOK_MS * NS_PER_MS);
+}
+
+/* Not during a drain: then it is us who have ended the stream of some. */
+void exchanges_look(struct loop_timer *timer)
+{
+    struct http_server *server = container_of(timer, struct http_server, departure_timer);
+    if (list_empty(&server->serving) || server->draining)
+        return;
+    list_each (node, &server->serving) {
+        struct exchange *exchange = container_of(node, struct exchange, list);
+        if (exchange->req.cancelled || !has_gone(exchange))
+            continue;
+        server->stats.departures++;
+        request_cancel(&exchange->req);
+    }
+    look_again_later(server);
+}
+
 static void serve_in_fiber(struct exchange *exchange)
 {
     struct http_server *server = exchange->server;
@@ -194,6 +227,7 @@ static void serve_in_fiber(struct exchange *exchange)
     if (exchange->stage == STAGE_ANSWERED)
         return;
     exchange->suspended = true;
+    look_again_later(server);
     MHD_suspend_connection(exchange->mhd);
 }
 

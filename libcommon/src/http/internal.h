@@ -58,7 +58,7 @@ struct http_server {
     unsigned route_count;
     struct MHD_Daemon *daemon;
     struct loop_watch daemon_watch;
-    struct loop_timer run_timer;
+    struct loop_timer run_timer, departure_timer;
     struct loop_watch listener; /* fd -1: not listening any more */
     struct loop_timer accept_timer;
     bool accept_failing;
@@ -171,6 +171,8 @@ enum MHD_Result exchange_handle(void *cls, struct MHD_Connection *mhd, const cha
                                 const char *version, const char *data, size_t *data_bytes, void **context);
 void exchange_completed(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code);
 void exchange_free(struct exchange *exchange);
+/* Cancels the requests of clients that have gone. */
+void exchanges_look(struct loop_timer *departure_timer);
 /* Only the first refusal counts. */
 void exchange_refuse(struct exchange *exchange, int status, enum err err, const char *detail);
 

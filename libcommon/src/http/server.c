@@ -123,6 +123,7 @@ static struct http_server *server_new(const struct worker *worker, const struct 
     server->route_count = route_count;
     server->listener.fd = -1;
     server->run_timer.fire = run_now;
+    server->departure_timer.fire = exchanges_look;
     server->drain_timer.fire = drain_over;
     list_init(&server->connections);
     list_init(&server->serving);
@@ -218,6 +219,7 @@ void http_server_close(struct http_server *server)
     MHD_stop_daemon(server->daemon);
     close_lingering(server);
     loop_timer_stop(server->loop, &server->run_timer);
+    loop_timer_stop(server->loop, &server->departure_timer);
     loop_timer_stop(server->loop, &server->drain_timer);
     server_free(server);
 }

@@ -79,6 +79,7 @@ static struct figures sum_figures(struct app *app)
         sum.http.refused_connections += one.http.refused_connections;
         sum.http.refused_requests += one.http.refused_requests;
         sum.http.timeouts += one.http.timeouts;
+        sum.http.departures += one.http.departures;
         sum.http.requests_limit = one.http.requests_limit; /* one for all loops */
         sum.peers.refused += one.peers.refused;
         sum.peers.retried += one.peers.retried;
@@ -125,6 +126,7 @@ FIGURE(http_connections, http.connections)
 FIGURE(http_refused_connections, http.refused_connections)
 FIGURE(http_refused_requests, http.refused_requests)
 FIGURE(http_timeouts, http.timeouts)
+FIGURE(http_departures, http.departures)
 FIGURE(http_limit, http.requests_limit)
 FIGURE(client_in_flight, peers.in_flight)
 FIGURE(client_refused, peers.refused)
@@ -193,6 +195,8 @@ static const struct observed of_http[] = {
     {COUNTS, "bodega.http.server.refused_requests", "{request}", "Requests beyond the limit.", http_refused_requests},
     {COUNTS, "bodega.http.server.timeouts", "{connection}", "Connections ended because the client was too slow.",
      http_timeouts},
+    {COUNTS, "bodega.http.server.departures", "{request}", "Requests cancelled because the client had gone.",
+     http_departures},
     {HOLDS, "bodega.http.server.limit", "{request}", "Requests that may be in work now.", http_limit},
 };
 
