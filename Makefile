@@ -124,9 +124,9 @@ $(COLLECTOR): $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/collector/*.c)) $(L
 
 # --- tests -----------------------------------------------------------------------------------
 
-TEST_SRC := $(wildcard tests/unit/test_*.c) $(wildcard tests/integration/test_*.c) $(wildcard tests/contract/test_*.c)
+TEST_SRC := $(foreach d,unit integration contract load,$(wildcard tests/$(d)/test_*.c))
 TEST_BINS := $(TEST_SRC:%.c=$(OUT)/%)
-TEST_HELP := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/*.c))
+TEST_HELP := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/*.c) tests/load/client.c)
 TEST_SCRIPTS := $(wildcard tests/local/test_*) $(wildcard tests/fuzz/test_*)
 TESTS := $(TEST_BINS) $(TEST_SCRIPTS)
 LIBS_TEST = $(LIBS_shared) -lcmocka
@@ -156,6 +156,9 @@ check-built: $(TEST_BINS) $(BINS) $(EXAMPLE_BINS) fuzzers
 
 test: check-built ## every test that needs no cluster; ONLY=name runs those whose name has it
 	@BIN_DIR=$(OUT)/bin FUZZERS=$(FUZZ_DIR) tests/run $(OUT)/test-logs $(if $(ONLY),$(foreach t,$(TESTS),$(if $(findstring $(ONLY),$(t)),$(t))),$(TESTS))
+
+load-tests: $(OUT)/tests/load/test_load $(BINS) ## the tests in tests/load with the counts that a release is measured by
+	@LOAD=long TEST_TIMEOUT=7200 BIN_DIR=$(OUT)/bin tests/run $(OUT)/test-logs $<
 
 asan: ## the same tests under AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer
 	@$(MAKE) --no-print-directory MODE=asan test
@@ -295,6 +298,6 @@ clean-data: ## stop it and wipe its data
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
 
-.PHONY: all check-built test asan tsan coverage bench bench-otel fmt lint check-layers check-headers help clean
+.PHONY: all check-built test load-tests asan tsan coverage bench bench-otel fmt lint check-layers check-headers help clean
 .SECONDARY:
 .DELETE_ON_ERROR:

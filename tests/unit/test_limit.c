@@ -3,7 +3,7 @@
 
 #include "common/limit.h"
 
-enum { MS = 1000000 };
+enum { MS = 1000000, LEAST = 32, FIRST = 64 };
 
 struct day {
     struct limit limit;
@@ -13,7 +13,7 @@ struct day {
 static void begin(struct day *day, unsigned most, int target_ms)
 {
     *day = (struct day){.now_ns = MS};
-    limit_init(&day->limit, most, target_ms);
+    limit_init(&day->limit, LEAST, most, target_ms);
 }
 
 /* A window in which count come at once and each takes took_ms; how many were let in. */
@@ -62,13 +62,13 @@ static void test_slow_requests_lower_the_limit_down_to_the_least(void **state)
     (void)state;
     struct day day;
     begin(&day, 4096, 20);
-    assert_int_equal(limit_now(&day.limit), LIMIT_FIRST);
+    assert_int_equal(limit_now(&day.limit), FIRST);
     unsigned before = limit_now(&day.limit);
     window(&day, 1000, 30);
-    assert_in_range(limit_now(&day.limit), LIMIT_LEAST, before - 1);
+    assert_in_range(limit_now(&day.limit), LEAST, before - 1);
     for (unsigned i = 0; i < 50; i++)
         window(&day, 1000, 30);
-    assert_int_equal(limit_now(&day.limit), LIMIT_LEAST);
+    assert_int_equal(limit_now(&day.limit), LEAST);
 }
 
 static void test_quick_requests_raise_the_limit_while_some_are_turned_away(void **state)
@@ -77,7 +77,7 @@ static void test_quick_requests_raise_the_limit_while_some_are_turned_away(void 
     struct day day;
     begin(&day, 4096, 20);
     window(&day, 1000, 2);
-    assert_true(limit_now(&day.limit) > LIMIT_FIRST);
+    assert_true(limit_now(&day.limit) > FIRST);
     for (unsigned i = 0; i < 500; i++)
         window(&day, 10000, 2);
     assert_int_equal(limit_now(&day.limit), 4096);
@@ -90,10 +90,10 @@ static void test_an_unused_limit_stays_where_it_is(void **state)
     begin(&day, 4096, 20);
     for (unsigned i = 0; i < 20; i++)
         window(&day, 20, 2);
-    assert_int_equal(limit_now(&day.limit), LIMIT_FIRST);
+    assert_int_equal(limit_now(&day.limit), FIRST);
     for (unsigned i = 0; i < 20; i++)
         window(&day, 20, 500); /* slow for another reason than too many at once */
-    assert_int_equal(limit_now(&day.limit), LIMIT_FIRST);
+    assert_int_equal(limit_now(&day.limit), FIRST);
 }
 
 static void test_a_few_slow_requests_among_quick_ones_change_nothing(void **state)
@@ -109,7 +109,7 @@ static void test_a_few_slow_requests_among_quick_ones_change_nothing(void **stat
         for (unsigned k = 0; k < 60; k++)
             limit_leave(&day.limit, begin_ns, begin_ns + (k % 3 == 0 ? 5000 : 2) * (int64_t)MS);
     }
-    assert_true(limit_now(&day.limit) >= LIMIT_FIRST);
+    assert_true(limit_now(&day.limit) >= FIRST);
 }
 
 int main(void)

@@ -2,8 +2,9 @@
  *
  * More than enough work in progress makes nothing faster, it only makes everybody wait. So a limit looks at how long
  * its requests take. When most of a tenth of a second's took longer than the target, somebody waits in a queue, here or
- * behind, and fewer are let in; when most were quick and some were turned away, more are. It stays within LIMIT_LEAST
- * and most, and moves only when it is used.
+ * behind, and fewer are let in; when most were quick and some were turned away, more are. It begins at twice the least,
+ * stays within least and most, and moves only when it is used. A service behind another has the larger least, so that
+ * it is the outermost that turns away.
  * A limit belongs to a server and is shared by its loops: any thread. Source: additive increase, multiplicative
  * decrease as in TCP; the ideas of WeChat's DAGOR and of adaptive concurrency limits in proxies. */
 #ifndef COMMON_LIMIT_H
@@ -12,8 +13,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-enum { LIMIT_LEAST = 32, LIMIT_FIRST = 64 };
 
 struct limit {
     unsigned least, most; /* private, the same below */
@@ -25,7 +24,7 @@ struct limit {
 };
 
 /* target_ms 0: always most. */
-void limit_init(struct limit *limit, unsigned most, int target_ms);
+void limit_init(struct limit *limit, unsigned least, unsigned most, int target_ms);
 /* False: one too many. Otherwise limit_leave() is owed. */
 bool limit_enter(struct limit *limit);
 /* begin_ns: when it entered. */

@@ -14,7 +14,7 @@
 #include "common/mem.h"
 
 /* Beside the head itself its table of headers and the answer's head have to fit. */
-enum { MEMORY_BESIDE_HEAD = 16384 };
+enum { REQUESTS_LEAST = 32, MEMORY_BESIDE_HEAD = 16384 };
 
 static pthread_mutex_t shares_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list shares = {&shares, &shares};
@@ -31,7 +31,7 @@ static struct http_share *share_take(const struct http_settings *settings)
     if (!share) {
         share = mem_alloc(sizeof *share);
         share->settings = settings;
-        limit_init(&share->requests, (unsigned)settings->requests_max, settings->latency_target_ms);
+        limit_init(&share->requests, REQUESTS_LEAST, (unsigned)settings->requests_max, settings->latency_target_ms);
         list_append(&shares, &share->list);
     }
     share->servers++;

@@ -4,12 +4,12 @@
 
 enum { WINDOW_MS = 100, SAMPLES_LEAST = 16, STEP_DOWN = 10, STEP_UP = 16 };
 
-void limit_init(struct limit *limit, unsigned most, int target_ms)
+void limit_init(struct limit *limit, unsigned least, unsigned most, int target_ms)
 {
     limit->most = most;
-    limit->least = LIMIT_LEAST < most ? LIMIT_LEAST : most;
+    limit->least = least < most ? least : most;
     limit->target_ns = target_ms * NS_PER_MS;
-    unsigned first = target_ms > 0 && LIMIT_FIRST < most ? LIMIT_FIRST : most;
+    unsigned first = target_ms > 0 && least * 2 < most ? least * 2 : most;
     atomic_store(&limit->now, first);
 }
 

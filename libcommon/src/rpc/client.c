@@ -301,6 +301,9 @@ static enum err read_answer(struct request *req, struct outgoing *out, const str
                             void *out_pointer)
 {
     enum err err = rpc_status_err((int)out->status);
+    /* A server that shuts down cancels the calls that it gets meanwhile. When it was us, the request knows. */
+    if (err == ERR_CANCELLED && !out->client->closing && !from_peer(out))
+        err = ERR_UNAVAILABLE;
     if (err && !from_peer(out))
         return fail_for_core(req, out, err);
     if (err) {

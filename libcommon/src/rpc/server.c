@@ -10,7 +10,7 @@
 #include "rpc/health.h"
 #include "rpc/serving.h"
 
-enum { PLACES = 64, PLACES_RARE = 8, HANDSHAKE_TIMEOUT_MS = 10000, PING_INTERVAL_MS_MAX = 5000 };
+enum { REQUESTS_LEAST = 64, PLACES = 64, PLACES_RARE = 8, HANDSHAKE_TIMEOUT_MS = 10000, PING_INTERVAL_MS_MAX = 5000 };
 
 /* --- setting up */
 
@@ -149,7 +149,7 @@ enum err rpc_server_open(struct rpc_server **out, const struct rpc_server_settin
 {
     struct rpc_server *server = mem_alloc(sizeof *server);
     server->settings = settings;
-    limit_init(&server->requests, (unsigned)settings->requests_max, settings->latency_target_ms);
+    limit_init(&server->requests, REQUESTS_LEAST, (unsigned)settings->requests_max, settings->latency_target_ms);
     server->lane_count = worker_count;
     server->lanes = mem_array(worker_count, sizeof *server->lanes);
     atomic_store(&server->lanes_out, worker_count);
