@@ -170,6 +170,19 @@ coverage: ## line coverage of libcommon and the services by the same tests
 	@$(MAKE) --no-print-directory MODE=coverage test
 	@tests/coverage $(BUILD)/coverage
 
+BENCH_OVERLOAD := $(BUILD)/release/tests/load/bench_overload
+
+ifeq ($(MODE),release)
+$(BENCH_OVERLOAD): $(OUT)/obj/tests/load/bench_overload.o $(TEST_HELP) $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS_$(MODE)) -pie -o $@ $(filter %.o %.a,$^) $(LIBS_TEST)
+endif
+
+bench-overload: ## ten times more load than the shop can do (SECONDS_EACH=10 PATTERN=orders, reads or mixed FACTOR=10)
+	@$(MAKE) --no-print-directory MODE=release all $(BENCH_OVERLOAD)
+	@$(BENCH_OVERLOAD)
+
 bench: ## requests/s, latency, CPU and memory of the release (SECONDS_EACH=10 CONNECTIONS=32 WORKLOADS= FLOORS=)
 	@$(MAKE) --no-print-directory MODE=release all
 	@BIN_DIR=$(BUILD)/release/bin tests/bench/run $(BUILD)
@@ -298,6 +311,6 @@ clean-data: ## stop it and wipe its data
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
 
-.PHONY: all check-built test load-tests asan tsan coverage bench bench-otel fmt lint check-layers check-headers help clean
+.PHONY: all check-built test load-tests asan tsan coverage bench bench-overload bench-otel fmt lint check-layers check-headers help clean
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -82,7 +82,7 @@ struct run {
     struct list idle, later, free_errands;
     struct errand *errands;
     uint64_t next, under_way;
-    int64_t next_due_ns;
+    int64_t next_due_ns, now_ns, ends_ns;
     unsigned next_port;
     uint64_t random;
 };
@@ -278,6 +278,8 @@ static void connected(struct run *run, struct connection *connection)
 
 static bool more_to_come(const struct run *run)
 {
+    if (run->ends_ns > 0 && run->now_ns >= run->ends_ns)
+        return false;
     return !atomic_load_explicit(&run->load->stop, memory_order_relaxed) &&
            (run->plan->count == 0 || run->next < run->plan->count);
 }
@@ -383,9 +385,10 @@ void load_run(const struct load_plan *plan, struct load *load)
     struct run run;
     run_init(&run, plan, load);
     int64_t begin_ns = clock_now_ns(), look_ns = begin_ns;
+    run.ends_ns = plan->duration_ms > 0 ? begin_ns + plan->duration_ms * NS_PER_MS : 0;
     run.next_due_ns = begin_ns;
     while (more_to_come(&run) || run.under_way > 0) {
-        int64_t now_ns = clock_now_ns();
+        int64_t now_ns = run.now_ns = clock_now_ns();
         start_due(&run, now_ns);
         wait_for_events(&run, now_ns);
         if (now_ns - look_ns > 100 * NS_PER_MS) {

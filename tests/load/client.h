@@ -28,6 +28,7 @@ struct load_plan {
     unsigned connections;  /* at most; in the closed loop all are busy */
     double rate;           /* arrivals a second, at random; 0: closed loop */
     uint64_t count;        /* of requests; 0: until stop */
+    int64_t duration_ms;   /* no new ones after it; 0: no such end */
     int64_t busy_again_ms; /* a 503 is asked again after so long; 0: it is an answer */
     int64_t give_up_ms;    /* without an answer for so long, a request has failed */
     /* Writes request number (0, 1, ...) into out and returns its bytes. */
