@@ -179,6 +179,12 @@ static double offload_refused(struct app *app)
     return (double)offload_stats().refused;
 }
 
+static double log_lost(struct app *app)
+{
+    (void)app;
+    return (double)log_lost_bytes();
+}
+
 #define COUNTS OTEL_OBSERVABLE_COUNTER
 #define HOLDS  OTEL_OBSERVABLE_UP_DOWN_COUNTER
 
@@ -186,6 +192,7 @@ static const struct observed of_all[] = {
     {HOLDS, "bodega.loop.fibers", "{fiber}", "Fibers that have not ended.", fibers},
     {HOLDS, "bodega.offload.queue.size", "{call}", "Calls that wait for an offload thread.", offload_waiting},
     {COUNTS, "bodega.offload.refused", "{call}", "Calls refused because the offload queue was full.", offload_refused},
+    {COUNTS, "bodega.log.lost", "By", "Log lines lost because nobody read standard error.", log_lost},
 };
 
 static const struct observed of_http[] = {
