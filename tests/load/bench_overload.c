@@ -11,7 +11,7 @@
 #include "load/client.h"
 #include "support/shop.h"
 
-enum { CONNECTIONS_PEAK = 64, CONNECTIONS = 1000 };
+enum { CONNECTIONS_PEAK = 32, CONNECTIONS = 1000 };
 
 static const char product[] = "90000000-0000-4000-8000-000000000001";
 static struct shop shop;
@@ -123,7 +123,7 @@ int main(void)
            "asked/s", "taken/s", "p50 ms", "p99 ms", "503/s", "p99 ms", "failed");
     run(0, seconds / 2, &peak); /* warms up */
     run(0, seconds, &peak);
-    print_run("peak (closed, 64)", &peak);
+    print_run("peak (closed, 32)", &peak);
     double most = rate_of(&peak, peak.taken);
     run(0.7 * most, seconds, &usual);
     print_run("70 %", &usual);

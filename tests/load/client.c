@@ -138,6 +138,14 @@ static void hang_up(struct run *run, struct connection *connection)
         list_append(&run->idle, &connection->list);
 }
 
+static void next_port(struct run *run)
+{
+    unsigned tries = run->plan->port_count;
+    do {
+        run->next_port = (run->next_port + 1) % run->plan->port_count;
+    } while (--tries > 0 && atomic_load_explicit(&run->load->away[run->next_port], memory_order_relaxed));
+}
+
 /* The connection ended, and with it the errand's try. */
 static void lost(struct run *run, struct connection *connection)
 {
@@ -147,7 +155,7 @@ static void lost(struct run *run, struct connection *connection)
     connection->errand = NULL;
     hang_up(run, connection);
     if (refused && run->next_port == port)
-        run->next_port = (port + 1) % run->plan->port_count;
+        next_port(run);
     if (!errand)
         return;
     if (!refused)
@@ -175,6 +183,8 @@ static void send_request(struct run *run, struct connection *connection)
 static void dial(struct run *run, struct connection *connection)
 {
     static const int on = 1;
+    if (atomic_load_explicit(&run->load->away[run->next_port], memory_order_relaxed))
+        next_port(run);
     connection->port = run->next_port;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     address.sin_port = htons((uint16_t)run->plan->ports[connection->port]);
@@ -188,8 +198,7 @@ static void dial(struct run *run, struct connection *connection)
         return;
     }
     watch(run, connection, EPOLL_CTL_ADD, EPOLLOUT);
-    if (run->plan->port_count > 1 && random_unit_of(run) < 0.5)
-        run->next_port = (run->next_port + 1) % run->plan->port_count;
+    next_port(run);
 }
 
 static void start(struct run *run, struct errand *errand, struct connection *connection)

@@ -40,6 +40,7 @@ struct load_plan {
 
 struct load {
     atomic_bool stop;
+    atomic_bool away[LOAD_PORTS_MAX]; /* gets no new connections: as a balancer that looks at readiness does */
     /* Readable by any thread while it runs. */
     atomic_uint_fast64_t taken;   /* answered 2xx */
     atomic_uint_fast64_t refused; /* 503 */

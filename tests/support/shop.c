@@ -161,7 +161,7 @@ static void print_logs(struct shop *shop)
     }
 }
 
-bool shop_serves(struct shop *shop, enum shop_service service)
+static bool shop_serves(struct shop *shop, enum shop_service service)
 {
     struct shop admin = {.settings = NULL};
     struct answer answer;
@@ -169,6 +169,15 @@ bool shop_serves(struct shop *shop, enum shop_service service)
     http_call(&admin, "GET", "/readyz", NULL, NULL, &answer);
     answer_done(&answer);
     return answer.status == 200;
+}
+
+void shop_await(struct shop *shop, enum shop_service service)
+{
+    int64_t give_up_ns = clock_now_ns() + 60 * NS_PER_S;
+    while (!shop_serves(shop, service)) {
+        assert_true(clock_now_ns() < give_up_ns);
+        poll(NULL, 0, 10);
+    }
 }
 
 void shop_wait_ready(struct shop *shop)
@@ -208,6 +217,8 @@ void shop_open(struct shop *shop)
     for (int i = 0; i < processes; i++)
         shop_start(shop, i);
     shop_wait_ready(shop);
+    for (int i = SHOP_SERVICES; i < processes; i++)
+        shop_await(shop, i);
 }
 
 /* For whoever reads a failed test's output. */

@@ -34,7 +34,7 @@ void shop_close(struct shop *shop);
 void shop_kill(struct shop *shop, enum shop_service service);      /* SIGKILL; returns when it is gone */
 int shop_stop(struct shop *shop, enum shop_service service);       /* SIGTERM; its exit status */
 void shop_start(struct shop *shop, enum shop_service service);     /* does not wait for readiness */
-bool shop_serves(struct shop *shop, enum shop_service service);    /* it says that it is ready */
+void shop_await(struct shop *shop, enum shop_service service);     /* one process says that it is ready */
 void shop_wait_ready(struct shop *shop);                           /* the gateway answers 200 on /ready */
 int shop_await_exit(struct shop *shop, enum shop_service service); /* of one that was told to end; its exit status */
 /* The path of a service's program in this build. */

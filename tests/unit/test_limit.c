@@ -3,7 +3,7 @@
 
 #include "common/limit.h"
 
-enum { MS = 1000000, LEAST = 32, FIRST = 64 };
+enum { MS = 1000000, LEAST = 32, FIRST = 256 };
 
 struct day {
     struct limit limit;
@@ -83,6 +83,19 @@ static void test_quick_requests_raise_the_limit_while_some_are_turned_away(void 
     assert_int_equal(limit_now(&day.limit), 4096);
 }
 
+static void test_a_limit_that_was_lowered_recovers_by_itself(void **state)
+{
+    (void)state;
+    struct day day;
+    begin(&day, 4096, 20);
+    for (unsigned i = 0; i < 50; i++)
+        window(&day, 1000, 30);
+    assert_int_equal(limit_now(&day.limit), LEAST);
+    for (unsigned i = 0; i < 100; i++)
+        window(&day, 20, 2);
+    assert_int_equal(limit_now(&day.limit), FIRST);
+}
+
 static void test_an_unused_limit_stays_where_it_is(void **state)
 {
     (void)state;
@@ -102,11 +115,11 @@ static void test_a_few_slow_requests_among_quick_ones_change_nothing(void **stat
     struct day day;
     begin(&day, 4096, 20);
     for (unsigned i = 0; i < 50; i++) {
-        for (unsigned k = 0; k < 60; k++)
+        for (unsigned k = 0; k < 200; k++)
             assert_true(limit_enter(&day.limit));
         int64_t begin_ns = day.now_ns;
         day.now_ns += 101 * MS;
-        for (unsigned k = 0; k < 60; k++)
+        for (unsigned k = 0; k < 200; k++)
             limit_leave(&day.limit, begin_ns, begin_ns + (k % 3 == 0 ? 5000 : 2) * (int64_t)MS);
     }
     assert_true(limit_now(&day.limit) >= FIRST);
@@ -119,6 +132,7 @@ int main(void)
         cmocka_unit_test(test_without_a_target_the_limit_stays),
         cmocka_unit_test(test_slow_requests_lower_the_limit_down_to_the_least),
         cmocka_unit_test(test_quick_requests_raise_the_limit_while_some_are_turned_away),
+        cmocka_unit_test(test_a_limit_that_was_lowered_recovers_by_itself),
         cmocka_unit_test(test_an_unused_limit_stays_where_it_is),
         cmocka_unit_test(test_a_few_slow_requests_among_quick_ones_change_nothing),
     };

@@ -1,10 +1,10 @@
 /* Admission: how many requests may be in work at once, so that who is let in is answered soon and the rest at once.
  *
  * More than enough work in progress makes nothing faster, it only makes everybody wait. So a limit looks at how long
- * its requests take. When most of a tenth of a second's took longer than the target, somebody waits in a queue, here or
- * behind, and fewer are let in; when most were quick and some were turned away, more are. It begins at twice the least,
- * stays within least and most, and moves only when it is used. A service behind another has the larger least, so that
- * it is the outermost that turns away.
+ * its requests take. When most of a tenth of a second's took longer than the target, and much of the limit was used,
+ * somebody waits in a queue, here or behind, and fewer are let in; when most are quick, more are again. It begins at
+ * eight times the least, so that a burst or a hiccup turns nobody away, and stays within least and most. A service
+ * behind another has the larger least, so that it is the outermost that turns away.
  * A limit belongs to a server and is shared by its loops: any thread. Source: additive increase, multiplicative
  * decrease as in TCP; the ideas of WeChat's DAGOR and of adaptive concurrency limits in proxies. */
 #ifndef COMMON_LIMIT_H
@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 struct limit {
-    unsigned least, most; /* private, the same below */
+    unsigned least, first, most; /* private, the same below */
     int64_t target_ns;
     atomic_uint in_flight, now;
     atomic_uint quick, slow; /* of this window */

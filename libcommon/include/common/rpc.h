@@ -66,6 +66,8 @@ enum err rpc_server_open(struct rpc_server **out, const struct rpc_server_settin
 int rpc_server_port(const struct rpc_server *server);
 /* What Health/Check and Watch answer for "" and for each service of the table. Any thread. */
 void rpc_server_serving(struct rpc_server *server, bool serving);
+/* Clients that watch it, and leave when it serves no more. Any thread. */
+unsigned rpc_server_watchers(const struct rpc_server *server);
 /* GOAWAY, no new calls; calls in flight go on. done, if any, runs on workers[0]'s loop when the last has ended. Once.
  */
 void rpc_server_drain(struct rpc_server *server, void (*done)(void *arg), void *arg);
@@ -73,7 +75,8 @@ void rpc_server_drain(struct rpc_server *server, void (*done)(void *arg), void *
 void rpc_server_close(struct rpc_server *server);
 
 struct rpc_client_settings {
-    const char *target; /* "host:port", "dns:///host:port": round robin over every address of it */
+    const char *target; /* "host:port", "dns:///host:port", "ipv4:address:port,address:port": round robin over every
+                           address that says that it serves */
     int message_bytes_max;
     int calls_max; /* in flight; beyond it ERR_UNAVAILABLE */
     /* A repeatable call that met ERR_UNAVAILABLE is tried again so often, after a jittered pause, while its deadline

@@ -2,15 +2,15 @@
 
 #include "common/clock.h"
 
-enum { WINDOW_MS = 100, SAMPLES_LEAST = 16, STEP_DOWN = 10, STEP_UP = 16 };
+enum { WINDOW_MS = 100, SAMPLES_LEAST = 16, STEP_DOWN = 10, STEP_DOWN_FAST = 4, STEP_UP = 16, FIRST_LEASTS = 8 };
 
 void limit_init(struct limit *limit, unsigned least, unsigned most, int target_ms)
 {
     limit->most = most;
     limit->least = least < most ? least : most;
     limit->target_ns = target_ms * NS_PER_MS;
-    unsigned first = target_ms > 0 && least * 2 < most ? least * 2 : most;
-    atomic_store(&limit->now, first);
+    limit->first = target_ms > 0 && least * FIRST_LEASTS < most ? least * FIRST_LEASTS : most;
+    atomic_store(&limit->now, limit->first);
 }
 
 static void note(atomic_bool *flag)
@@ -32,16 +32,17 @@ bool limit_enter(struct limit *limit)
     return false;
 }
 
-static unsigned next(const struct limit *limit, unsigned now, bool slow, bool busy, bool full)
+/* Down while most are slow and much of it is used: the faster, the fewer are quick. Up while most are quick: as far as
+ * it began by itself, beyond that when somebody was turned away. */
+static unsigned next(const struct limit *limit, unsigned quick, unsigned slow, bool busy, bool full)
 {
-    if (slow && busy) {
-        unsigned lower = now - now / STEP_DOWN;
-        return lower < limit->least ? limit->least : lower;
+    unsigned now = limit_now(limit);
+    if (slow > quick) {
+        unsigned lower = now - now / (slow / 8 > quick ? STEP_DOWN_FAST : STEP_DOWN);
+        return !busy ? now : lower < limit->least ? limit->least : lower;
     }
-    if (slow || !full)
-        return now;
-    unsigned higher = now + 1 + now / STEP_UP;
-    return higher > limit->most ? limit->most : higher;
+    unsigned higher = now + 1 + now / STEP_UP, most = full ? limit->most : limit->first;
+    return now >= most ? now : higher > most ? most : higher;
 }
 
 /* One thread a window. */
@@ -53,7 +54,7 @@ static void end_window(struct limit *limit, int64_t ends_ns, int64_t now_ns)
         !atomic_compare_exchange_strong(&limit->window_ends_ns, &ends_ns, now_ns + WINDOW_MS * NS_PER_MS))
         return;
     bool busy = atomic_exchange(&limit->busy, false), full = atomic_exchange(&limit->full, false);
-    atomic_store(&limit->now, next(limit, atomic_load(&limit->now), slow > quick, busy, full));
+    atomic_store(&limit->now, next(limit, quick, slow, busy, full));
     atomic_store(&limit->quick, 0);
     atomic_store(&limit->slow, 0);
 }

@@ -81,6 +81,8 @@ static grpc_channel *channel_new(const struct rpc_client_settings *settings, con
     rpc_args_int(&args, GRPC_ARG_ENABLE_RETRIES, 0);
     rpc_args_int(&args, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     rpc_args_int(&args, GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+    /* An address gets calls while it says that it serves. So one that is about to stop is left before it does. */
+    rpc_args_text(&args, GRPC_ARG_SERVICE_CONFIG, "{\"healthCheckConfig\":{\"serviceName\":\"\"}}");
     /* A peer that comes back, or moves, is found within two seconds. */
     rpc_args_int(&args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, BACKOFF_FIRST_MS);
     rpc_args_int(&args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS);

@@ -193,6 +193,11 @@ void rpc_server_serving(struct rpc_server *server, bool serving)
         tell_lanes(server);
 }
 
+unsigned rpc_server_watchers(const struct rpc_server *server)
+{
+    return atomic_load(&server->watchers);
+}
+
 /* --- the end: when every place, call and watcher of every lane has come home */
 
 static void report(struct loop_task *task)
