@@ -1034,7 +1034,7 @@ static void test_an_address_that_says_it_will_stop_is_left_before(void **state)
 /* Watch is a stream, which rpc_call() does not speak: a client of grpc core's own. */
 struct watch {
     grpc_call *call;
-    grpc_metadata_array initial, trailing;
+    grpc_metadata_array sent, initial, trailing;
     grpc_status_code status;
     grpc_slice detail;
     grpc_byte_buffer *message;
@@ -1081,7 +1081,8 @@ static void *raw_next(struct raw *raw)
 static void watch_send(struct watch *watch, grpc_byte_buffer *question, void *tag)
 {
     const grpc_op ops[] = {
-        {.op = GRPC_OP_SEND_INITIAL_METADATA},
+        {.op = GRPC_OP_SEND_INITIAL_METADATA,
+         .data.send_initial_metadata = {.count = watch->sent.count, .metadata = watch->sent.metadata}},
         {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = question},
         {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
         {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &watch->initial},
@@ -1101,7 +1102,8 @@ static void watch_ask_status(struct watch *watch, void *tag)
 
 static void watch_begin(struct raw *raw, struct watch *watch, const void *question)
 {
-    *watch = (struct watch){.status = GRPC_STATUS__DO_NOT_USE};
+    grpc_metadata_array sent = watch->sent;
+    *watch = (struct watch){.status = GRPC_STATUS__DO_NOT_USE, .sent = sent};
     grpc_metadata_array_init(&watch->initial);
     grpc_metadata_array_init(&watch->trailing);
     watch->call = grpc_channel_create_call(raw->channel, NULL, GRPC_PROPAGATE_DEFAULTS, raw->queue,
@@ -1156,7 +1158,7 @@ static void test_watch_tells_the_status_and_each_change(void **state)
     house_open(&house);
     struct raw raw;
     raw_open(&raw, house.target);
-    struct watch all, user, unknown;
+    struct watch all = {.sent = {.count = 0}}, user = all, unknown = all;
     rpc_server_serving(house.server, false);
     watch_open(&raw, &all, "");
     assert_int_equal(watch_next(&raw, &all), 2);
@@ -1190,9 +1192,32 @@ static void test_malformed_watch_is_refused(void **state)
     Inventory__DeductInventoryResponse wrong;
     inventory__deduct_inventory_response__init(&wrong);
     wrong.success = true;
-    struct watch watch;
+    struct watch watch = {.sent = {.count = 0}};
     watch_begin(&raw, &watch, &wrong);
     assert_int_equal(watch_close(&raw, &watch), GRPC_STATUS_INVALID_ARGUMENT);
+    raw_close(&raw);
+    house_close(&house);
+}
+
+static void test_metadata_beyond_the_limit_is_refused(void **state)
+{
+    (void)state;
+    struct house house;
+    house_open(&house);
+    struct raw raw;
+    raw_open(&raw, house.target);
+    static char value[20000];
+    memset(value, 'x', sizeof value);
+    grpc_metadata large = {.key = grpc_slice_from_static_string("large"),
+                           .value = grpc_slice_from_static_buffer(value, sizeof value)};
+    struct watch watch = {.sent = {.count = 1, .metadata = &large}}, small = {.sent = {.count = 0}};
+    watch_open(&raw, &watch, "");
+    assert_int_equal(watch_close(&raw, &watch), GRPC_STATUS_RESOURCE_EXHAUSTED);
+    assert_int_equal(rpc_server_watchers(house.server), 0);
+    watch_open(&raw, &small, "");
+    assert_int_equal(watch_next(&raw, &small), 1);
+    grpc_call_cancel(small.call, NULL);
+    watch_close(&raw, &small);
     raw_close(&raw);
     house_close(&house);
 }
@@ -1208,7 +1233,7 @@ static void test_compressed_messages_are_refused(void **state)
     grpc_arg gzip = {.type = GRPC_ARG_INTEGER, .key = key, .value.integer = GRPC_COMPRESS_GZIP};
     struct raw raw;
     raw_open_with(&raw, house.target, &(grpc_channel_args){.num_args = 1, .args = &gzip});
-    struct watch watch;
+    struct watch watch = {.sent = {.count = 0}};
     watch_open(&raw, &watch, service);
     assert_int_equal(watch_close(&raw, &watch), GRPC_STATUS_UNIMPLEMENTED);
     raw_close(&raw);
@@ -1453,6 +1478,7 @@ int main(void)
         cmocka_unit_test(test_an_address_that_says_it_will_stop_is_left_before),
         cmocka_unit_test(test_watch_tells_the_status_and_each_change),
         cmocka_unit_test(test_malformed_watch_is_refused),
+        cmocka_unit_test(test_metadata_beyond_the_limit_is_refused),
         cmocka_unit_test(test_compressed_messages_are_refused),
         cmocka_unit_test(test_watchers_beyond_the_limit_are_refused),
         cmocka_unit_test(test_drain_finishes_what_runs_and_refuses_what_comes),

@@ -3,7 +3,7 @@
 
 #include "common/limit.h"
 
-enum { MS = 1000000, LEAST = 32, FIRST = 256 };
+enum { MS = 1000000, LEAST = 64, FIRST = 256 };
 
 struct day {
     struct limit limit;

@@ -3,7 +3,7 @@
  * More than enough work in progress makes nothing faster, it only makes everybody wait. So a limit looks at how long
  * its requests take. When most of a tenth of a second's took longer than the target, and much of the limit was used,
  * somebody waits in a queue, here or behind, and fewer are let in; when most are quick, more are again. It begins at
- * eight times the least, so that a burst or a hiccup turns nobody away, and stays within least and most. A service
+ * four times the least, so that a burst or a hiccup turns nobody away, and stays within least and most. A service
  * behind another has the larger least, so that it is the outermost that turns away.
  * A limit belongs to a server and is shared by its loops: any thread. Source: additive increase, multiplicative
  * decrease as in TCP; the ideas of WeChat's DAGOR and of adaptive concurrency limits in proxies. */
