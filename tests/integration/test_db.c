@@ -96,15 +96,30 @@ static void with_settings(const struct db_settings *settings, void (*fn)(struct 
     loop_free(worker.loop);
 }
 
+struct visit {
+    void (*fn)(struct request *req, void *arg);
+    struct worker *worker;
+};
+
+/* What still runs in the pool is told to the loop before both end. */
+static void visit_and_close(struct request *req, void *arg)
+{
+    struct visit *visit = arg;
+    visit->fn(req, visit->worker);
+    db_close(visit->worker->db);
+    while (fiber_count(visit->worker->loop) > 1)
+        fiber_sleep_until(clock_now_ns() + NS_PER_MS);
+}
+
 /* The offload pool ends before the loop that it posts to. */
 static void with_look_ups(const struct db_settings *settings, void (*fn)(struct request *req, void *arg))
 {
     struct worker worker = {.loop = loop_new()};
+    struct visit visit = {fn, &worker};
     offload_start(1, 16);
     worker.db = db_open(worker.loop, settings);
     assert_non_null(worker.db);
-    test_in_fiber(&worker, fn, &worker);
-    db_close(worker.db);
+    test_in_fiber(&worker, visit_and_close, &visit);
     offload_stop();
     loop_free(worker.loop);
 }

@@ -145,8 +145,10 @@ char *shop_log(struct shop *shop, enum shop_service service)
     FILE *file = fopen(path, "r");
     char *text = NULL;
     size_t room = 0;
-    if (!file || getdelim(&text, &room, '\0', file) < 0)
+    if (!file || getdelim(&text, &room, '\0', file) < 0) {
+        free(text);
         text = mem_text("");
+    }
     if (file)
         fclose(file);
     return text;

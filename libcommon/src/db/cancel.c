@@ -62,7 +62,7 @@ void db_cancel(struct db_conn *conn)
     list_append(&db->cancels, &cancel->list);
     db->cancel_count++;
     conn->cancelled_ns = loop_now_ns(db->loop);
-    conn->stray_cancel = true;
+    conn->stray_cancels++;
     if (db->cancelling)
         return;
     db->cancelling = true;

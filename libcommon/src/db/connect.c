@@ -50,7 +50,8 @@ static void close_socket(struct db_conn *conn)
     free(conn->prepared);
     conn->prepared = NULL;
     conn->prepared_room = 0;
-    conn->blocked = conn->retiring = conn->ending = conn->stray_cancel = false;
+    conn->blocked = conn->retiring = conn->ending = false;
+    conn->stray_cancels = 0;
 }
 
 /* Libpq's messages end with a newline. */

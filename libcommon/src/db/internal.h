@@ -94,11 +94,11 @@ struct db_conn {
     struct db_lookup *lookup;
     bool *prepared; /* by db_known.id */
     unsigned prepared_room;
-    int64_t progress_ns;  /* when it last answered or began to be asked */
-    int64_t cancelled_ns; /* when a cancel request was last made */
-    bool stray_cancel;    /* it has not been seen to hit anything yet */
-    struct db_tx *tx;     /* whose it is */
-    bool ending;          /* its transaction's end is on the way */
+    int64_t progress_ns;    /* when it last answered or began to be asked */
+    int64_t cancelled_ns;   /* when a cancel request was last made */
+    unsigned stray_cancels; /* cancel requests that have not been seen to hit anything yet */
+    struct db_tx *tx;       /* whose it is */
+    bool ending;            /* its transaction's end is on the way */
 };
 
 struct db_tx {

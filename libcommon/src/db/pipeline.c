@@ -118,9 +118,9 @@ static bool forgotten(struct db_conn *conn, const struct db_op *op)
  * has not happened. */
 static bool hit_by_stray_cancel(struct db_conn *conn, const struct db_op *op)
 {
-    if (!conn->stray_cancel || strcmp(op->sqlstate, "57014") != 0)
+    if (conn->stray_cancels == 0 || strcmp(op->sqlstate, "57014") != 0)
         return false;
-    conn->stray_cancel = false;
+    conn->stray_cancels--;
     return true;
 }
 
@@ -154,7 +154,8 @@ static void statement_done(struct db_conn *conn, struct db_op *op)
     bool ends = op->ends;
     list_remove(&op->list);
     conn->in_flight--;
-    conn->stray_cancel &= conn->in_flight > 0 || conn->db->cancelling;
+    if (conn->in_flight == 0 && !conn->db->cancelling)
+        conn->stray_cancels = 0;
     if (worth_a_retry(conn, op))
         retry(op);
     else if (op->batch)
