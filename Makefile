@@ -124,9 +124,9 @@ $(COLLECTOR): $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/collector/*.c)) $(L
 
 # --- tests -----------------------------------------------------------------------------------
 
-TEST_SRC := $(wildcard tests/unit/test_*.c) $(wildcard tests/integration/test_*.c) $(wildcard tests/contract/test_*.c)
+TEST_SRC := $(foreach d,unit integration contract load,$(wildcard tests/$(d)/test_*.c))
 TEST_BINS := $(TEST_SRC:%.c=$(OUT)/%)
-TEST_HELP := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/*.c))
+TEST_HELP := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/*.c) tests/load/client.c)
 TEST_SCRIPTS := $(wildcard tests/local/test_*) $(wildcard tests/fuzz/test_*)
 TESTS := $(TEST_BINS) $(TEST_SCRIPTS)
 LIBS_TEST = $(LIBS_shared) -lcmocka
@@ -157,6 +157,9 @@ check-built: $(TEST_BINS) $(BINS) $(EXAMPLE_BINS) fuzzers
 test: check-built ## every test that needs no cluster; ONLY=name runs those whose name has it
 	@BIN_DIR=$(OUT)/bin FUZZERS=$(FUZZ_DIR) tests/run $(OUT)/test-logs $(if $(ONLY),$(foreach t,$(TESTS),$(if $(findstring $(ONLY),$(t)),$(t))),$(TESTS))
 
+load-tests: $(OUT)/tests/load/test_load $(BINS) ## the tests in tests/load with the counts that a release is measured by
+	@LOAD=long TEST_TIMEOUT=7200 BIN_DIR=$(OUT)/bin tests/run $(OUT)/test-logs $<
+
 asan: ## the same tests under AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer
 	@$(MAKE) --no-print-directory MODE=asan test
 
@@ -166,6 +169,19 @@ tsan: ## the same tests under ThreadSanitizer
 coverage: ## line coverage of libcommon and the services by the same tests
 	@$(MAKE) --no-print-directory MODE=coverage test
 	@tests/coverage $(BUILD)/coverage
+
+BENCH_OVERLOAD := $(BUILD)/release/tests/load/bench_overload
+
+ifeq ($(MODE),release)
+$(BENCH_OVERLOAD): $(OUT)/obj/tests/load/bench_overload.o $(TEST_HELP) $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS_$(MODE)) -pie -o $@ $(filter %.o %.a,$^) $(LIBS_TEST)
+endif
+
+bench-overload: ## ten times more load than the shop can do (SECONDS_EACH=10 PATTERN=orders, reads or mixed FACTOR=10)
+	@$(MAKE) --no-print-directory MODE=release all $(BENCH_OVERLOAD)
+	@$(BENCH_OVERLOAD)
 
 bench: ## requests/s, latency, CPU and memory of the release (SECONDS_EACH=10 CONNECTIONS=32 WORKLOADS= FLOORS=)
 	@$(MAKE) --no-print-directory MODE=release all
@@ -295,6 +311,6 @@ clean-data: ## stop it and wipe its data
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
 
-.PHONY: all check-built test asan tsan coverage bench bench-otel fmt lint check-layers check-headers help clean
+.PHONY: all check-built test load-tests asan tsan coverage bench bench-overload bench-otel fmt lint check-layers check-headers help clean
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -3,8 +3,8 @@
 #include "gateway.h"
 
 static const struct http_route routes[] = {
-    {"GET", "/health", get_health},
-    {"GET", "/ready", get_ready},
+    {"GET", "/health", get_health, .probe = true},
+    {"GET", "/ready", get_ready, .probe = true},
     {"POST", "/api/users", post_user},
     {"GET", "/api/users/:id", get_user},
     {"POST", "/api/orders", post_order},

@@ -1,4 +1,5 @@
 #include <arpa/inet.h>
+#include <libpq-fe.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -96,15 +97,30 @@ static void with_settings(const struct db_settings *settings, void (*fn)(struct 
     loop_free(worker.loop);
 }
 
+struct visit {
+    void (*fn)(struct request *req, void *arg);
+    struct worker *worker;
+};
+
+/* What still runs in the pool is told to the loop before both end. */
+static void visit_and_close(struct request *req, void *arg)
+{
+    struct visit *visit = arg;
+    visit->fn(req, visit->worker);
+    db_close(visit->worker->db);
+    while (fiber_count(visit->worker->loop) > 1)
+        fiber_sleep_until(clock_now_ns() + NS_PER_MS);
+}
+
 /* The offload pool ends before the loop that it posts to. */
 static void with_look_ups(const struct db_settings *settings, void (*fn)(struct request *req, void *arg))
 {
     struct worker worker = {.loop = loop_new()};
+    struct visit visit = {fn, &worker};
     offload_start(1, 16);
     worker.db = db_open(worker.loop, settings);
     assert_non_null(worker.db);
-    test_in_fiber(&worker, fn, &worker);
-    db_close(worker.db);
+    test_in_fiber(&worker, visit_and_close, &visit);
     offload_stop();
     loop_free(worker.loop);
 }
@@ -183,6 +199,8 @@ static unsigned errors_of(const struct member *members, unsigned count, enum err
 static const struct db_statement clear_things = {"clear_things", "DELETE things", "delete from things", "", "", 0};
 static const struct db_statement count_things = {
     "count_things", "SELECT things", "select count(*) from things", "", "l", 0};
+static const struct db_statement update_things = {
+    "update_things", "UPDATE things", "update things set n = 1 where false", "", "", 0};
 static const struct db_statement thing_add = {
     "thing_add", "INSERT things", "insert into things (id, name, n) values ($1, $2, $3)", "uti", "", 0};
 static const struct db_statement thing_name = {
@@ -683,6 +701,146 @@ static void test_a_cancelled_caller_leaves_at_once(void **state)
 {
     (void)state;
     with_db(cancel_slow);
+}
+
+/* Another client of the server, which holds a lock that statements wait for. */
+static PGconn *hold_lock(void)
+{
+    PGconn *holder = PQconnectdb(server.url);
+    PQclear(PQexec(holder, "begin"));
+    PGresult *result = PQexec(holder, "lock table things in exclusive mode");
+    assert_int_equal(PQresultStatus(result), PGRES_COMMAND_OK);
+    PQclear(result);
+    return holder;
+}
+
+static int lock_waits(PGconn *holder)
+{
+    PGresult *result = PQexec(holder, "select count(*) from pg_stat_activity where wait_event_type = 'Lock'");
+    int count = atoi(PQgetvalue(result, 0, 0));
+    PQclear(result);
+    return count;
+}
+
+static void await_lock_waits(PGconn *holder, int count)
+{
+    int64_t give_up_ns = clock_now_ns() + 10 * NS_PER_S;
+    while (lock_waits(holder) != count && clock_now_ns() < give_up_ns)
+        fiber_sleep_until(clock_now_ns() + 5 * NS_PER_MS);
+    assert_int_equal(lock_waits(holder), count);
+}
+
+/* Long before the server's own limit nothing of it runs there any more, and the same connection goes on. */
+static void blocked(struct request *req, void *arg)
+{
+    (void)arg;
+    int64_t deadline_ns = req->deadline_ns;
+    clear(req);
+    PGconn *holder = hold_lock();
+    past_deadline(req, 100);
+    assert_int_equal(add_thing(req, uuid_v7(), "blocked", 1), ERR_DEADLINE_EXCEEDED);
+    await_lock_waits(holder, 0);
+    PQfinish(holder);
+    req->deadline_ns = deadline_ns;
+    assert_int_equal(things(req), 0);
+    assert_true(stats(req).cancels >= 1);
+    assert_int_equal(stats(req).reconnects, 0);
+}
+
+static void with_cancels(void (*fn)(struct request *req, void *arg))
+{
+    struct db_settings settings = usual();
+    settings.connections = settings.transactions = 1;
+    settings.statement_timeout_ms = 60000;
+    with_look_ups(&settings, fn);
+}
+
+static void test_a_blocked_statement_is_cancelled_in_the_server(void **state)
+{
+    (void)state;
+    with_cancels(blocked);
+}
+
+static void add_blocked(struct member *member)
+{
+    past_deadline(&member->req, 100 + 50 * member->number);
+    member->err = db_query(&member->req, &things_share,
+                           DB_PARAMS(db_uuid(uuid_v7()), db_text("blocked"), db_int4((int)member->number)), NULL);
+}
+
+static void blocked_together(struct request *req, void *arg)
+{
+    (void)arg;
+    struct crowd crowd;
+    clear(req);
+    PGconn *holder = hold_lock();
+    struct member *members = crowd_start(req, &crowd, 8, add_blocked);
+    fiber_wait(&crowd.ended, CLOCK_NEVER);
+    for (unsigned i = 0; i < 8; i++)
+        assert_int_equal(members[i].err, ERR_DEADLINE_EXCEEDED);
+    await_lock_waits(holder, 0);
+    crowd_end(&crowd, members, 8);
+    PQfinish(holder);
+    assert_int_equal(things(req), 0);
+    assert_int_equal(stats(req).reconnects, 0);
+}
+
+static void test_a_shared_execution_is_cancelled_when_its_last_caller_has_left(void **state)
+{
+    (void)state;
+    with_cancels(blocked_together);
+}
+
+static void nap(struct member *member)
+{
+    member->err = db_query(&member->req, &sleep_for, DB_PARAMS(db_text("x"), db_text("0.002")), NULL);
+}
+
+/* The cancel request may hit what came next on the connection: nobody may notice. */
+static void bystanders(struct request *req, void *arg)
+{
+    (void)arg;
+    struct crowd quick;
+    for (int round = 0; round < 20; round++) {
+        int64_t deadline_ns = req->deadline_ns;
+        past_deadline(req, 5);
+        assert_int_equal(db_query(req, &sleep_for, DB_PARAMS(db_text("late"), db_text("0.024")), NULL),
+                         ERR_DEADLINE_EXCEEDED);
+        req->deadline_ns = deadline_ns;
+        struct member *members = crowd_start(req, &quick, 10, nap);
+        fiber_wait(&quick.ended, CLOCK_NEVER);
+        assert_int_equal(errors_of(members, 10, ERR_OK), 10);
+        crowd_end(&quick, members, 10);
+    }
+}
+
+static void test_a_cancel_request_hurts_no_bystander(void **state)
+{
+    (void)state;
+    with_cancels(bystanders);
+}
+
+static void blocked_transaction(struct request *req, void *arg)
+{
+    (void)arg;
+    struct db_tx *tx;
+    clear(req);
+    int64_t deadline_ns = req->deadline_ns;
+    PGconn *holder = hold_lock();
+    past_deadline(req, 100);
+    assert_int_equal(db_begin(req, &tx), ERR_OK);
+    assert_int_equal(db_tx_query(req, tx, &update_things, DB_NO_PARAMS, NULL), ERR_DEADLINE_EXCEEDED);
+    db_rollback(tx);
+    await_lock_waits(holder, 0);
+    PQfinish(holder);
+    req->deadline_ns = deadline_ns;
+    assert_int_equal(things(req), 0);
+}
+
+static void test_a_transaction_left_in_the_middle_is_cancelled_in_the_server(void **state)
+{
+    (void)state;
+    with_cancels(blocked_transaction);
 }
 
 static void timeout(struct request *req, void *arg)
@@ -1485,6 +1643,10 @@ int main(void)
         cmocka_unit_test(test_an_abandoned_query_leaves_its_connection_healthy),
         cmocka_unit_test(test_what_waited_until_its_deadline_is_never_sent),
         cmocka_unit_test(test_a_cancelled_caller_leaves_at_once),
+        cmocka_unit_test(test_a_blocked_statement_is_cancelled_in_the_server),
+        cmocka_unit_test(test_a_shared_execution_is_cancelled_when_its_last_caller_has_left),
+        cmocka_unit_test(test_a_cancel_request_hurts_no_bystander),
+        cmocka_unit_test(test_a_transaction_left_in_the_middle_is_cancelled_in_the_server),
         cmocka_unit_test(test_the_servers_statement_timeout_is_a_deadline),
         cmocka_unit_test(test_beyond_the_queues_limit_callers_are_refused_at_once),
         cmocka_unit_test(test_a_stopped_server_fails_fast_and_comes_back),

@@ -196,7 +196,7 @@ static const struct http_route routes[] = {
     {"GET", "/uuids/:id", show_uuid}, {"POST", "/things/:id/cancel", nothing},
     {"GET", "/slow", slow},           {"GET", "/gated", gated},
     {"GET", "/forever", forever},     {"GET", "/big", big},
-    {"GET", "/broken", broken},
+    {"GET", "/broken", broken},       {"GET", "/alive", health, .probe = true},
 };
 
 /* --- the server */
@@ -1170,6 +1170,24 @@ static void test_handlers_wait_side_by_side(void **state)
         close(fds[i]);
 }
 
+static void test_a_client_that_hangs_up_cancels_its_request(void **state)
+{
+    (void)state;
+    unsigned one = 1, before = (unsigned)stats_of(&shared).departures;
+    int fd = connect_to(&shared), other = connect_to(&shared);
+    put(fd, "GET /forever HTTP/1.1\r\n" HOST "\r\n");
+    in_house(&shared, await_in_flight, &one);
+    close(fd);
+    while (stats_of(&shared).in_flight > 0)
+        usleep(1000);
+    assert_int_equal(stats_of(&shared).departures, before + 1);
+    struct reply reply;
+    put(other, "GET /health HTTP/1.1\r\n" HOST "\r\n");
+    assert_true(get_reply(other, &reply, false));
+    assert_body(&reply, 200, "OK");
+    close(other);
+}
+
 static void test_a_client_that_leaves_hurts_nobody(void **state)
 {
     (void)state;
@@ -1363,9 +1381,15 @@ static void test_one_request_too_many_is_told_so(void **state)
     int fd = connect_to(&house);
     put(fd, "GET /health HTTP/1.1\r\n" HOST "\r\n");
     assert_true(get_reply(fd, &reply, false));
-    assert_problem(&reply, 503, "");
+    assert_problem(&reply, 503, "Too many requests are in work.");
     assert_header(&reply, "Retry-After", "1");
     assert_header(&reply, "Connection", NULL);
+    put(fd, "POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\n\r\n{}");
+    assert_true(get_reply(fd, &reply, false));
+    assert_problem(&reply, 503, "Too many requests are in work.");
+    put(fd, "GET /alive HTTP/1.1\r\n" HOST "\r\n"); /* a probe is never refused */
+    assert_true(get_reply(fd, &reply, false));
+    assert_body(&reply, 200, "OK");
     in_house(&house, open_gate, &two);
     for (unsigned i = 0; i < 2; i++) {
         assert_true(get_reply(fds[i], &reply, false));
@@ -1376,7 +1400,7 @@ static void test_one_request_too_many_is_told_so(void **state)
     assert_true(get_reply(fd, &reply, false));
     assert_body(&reply, 200, "OK");
     close(fd);
-    assert_int_equal(stats_of(&house).refused_requests, 1);
+    assert_int_equal(stats_of(&house).refused_requests, 2);
     stop(&house);
 }
 
@@ -1602,6 +1626,7 @@ int main(void)
         cmocka_unit_test(test_http_1_0_works),
         cmocka_unit_test(test_pipelined_requests_are_answered_in_order),
         cmocka_unit_test(test_handlers_wait_side_by_side),
+        cmocka_unit_test(test_a_client_that_hangs_up_cancels_its_request),
         cmocka_unit_test(test_a_client_that_leaves_hurts_nobody),
         cmocka_unit_test(test_the_deadline_ends_a_wait),
         cmocka_unit_test(test_slow_clients_are_cut_off),

@@ -1,11 +1,13 @@
 /* A real server and real clients over loopback. The server's loops run in threads of their own, except where a test
  * says that both share one; the client's loop is that of test_in_fiber(). */
+#include <netinet/in.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "support/support.h"
 
@@ -190,6 +192,7 @@ static void house_serve(struct house *house)
     assert_int_equal(
         rpc_server_open(&house->server, &house->settings, methods, array_count(methods), house->workers, house->loops),
         ERR_OK);
+    rpc_server_serving(house->server, true);
     int port = rpc_server_port(house->server);
     snprintf(house->listen, sizeof house->listen, "127.0.0.1:%d", port);
     snprintf(house->target, sizeof house->target, "127.0.0.1:%d", port);
@@ -816,6 +819,115 @@ static void test_absent_peer_is_unavailable(void **state)
     visit_with(NULL, client_settings("no-such-host.invalid:1"), nobody_there);
 }
 
+/* --- the circuit */
+
+static void fail_until_open(struct request *req, struct rpc_client *client)
+{
+    User__UserResponse *answer = NULL;
+    while (rpc_client_stats(client).circuits_open == 0) {
+        assert_int_equal(get(req, client, "hello", &answer), ERR_UNAVAILABLE);
+        fiber_sleep_until(clock_now_ns() + 5 * NS_PER_MS);
+    }
+}
+
+static void dead_peer(struct request *req, struct rpc_client *client, struct house *house)
+{
+    User__UserResponse *answer = NULL;
+    assert_int_equal(get(req, client, "hello", &answer), ERR_OK);
+    rpc_server_close(house->server);
+    fail_until_open(req, client);
+    assert_true(rpc_client_stats(client).failed >= 5);
+    struct rpc_stats before = rpc_client_stats(client);
+    int64_t begin_ns = clock_now_ns();
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(get(req, client, "hello", &answer), ERR_UNAVAILABLE);
+    assert_string_equal(req->failure.detail, "user-service is unavailable");
+    struct rpc_stats stats = rpc_client_stats(client);
+    uint64_t tries = stats.started - before.started;
+    assert_int_equal(stats.cut - before.cut, 1000 - tries);
+    assert_true(tries <= 1 + (uint64_t)((clock_now_ns() - begin_ns) / (500 * NS_PER_MS)));
+    house_serve(house);
+    begin_ns = clock_now_ns();
+    call_until_answered(req, client);
+    assert_true(clock_now_ns() - begin_ns < 4 * NS_PER_S);
+    stats = rpc_client_stats(client);
+    assert_int_equal(stats.circuits_opened, 1);
+    assert_int_equal(stats.circuits_open, 0);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(get(req, client, "hello", &answer), ERR_OK);
+}
+
+static void test_a_dead_peer_is_left_in_peace_and_found_again(void **state)
+{
+    (void)state;
+    struct house house;
+    house_open(&house);
+    visit(&house, dead_peer);
+    house_close(&house);
+}
+
+/* An error that the peer itself tells is an answer, however often. */
+static void errors_are_answers(struct request *req, struct rpc_client *client, struct house *house)
+{
+    (void)house;
+    atomic_store(&failures_left, 1 << 20);
+    int64_t until_ns = clock_now_ns() + 300 * NS_PER_MS;
+    for (int i = 0; i < 50 || clock_now_ns() < until_ns; i++)
+        assert_int_equal(get_again(req, client, "flaky"), ERR_UNAVAILABLE);
+    assert_int_equal(rpc_client_stats(client).circuits_opened, 0);
+    assert_int_equal(rpc_client_stats(client).cut, 0);
+}
+
+static void test_errors_that_a_peer_tells_leave_the_circuit_closed(void **state)
+{
+    (void)state;
+    struct house house;
+    house_open(&house);
+    visit(&house, errors_are_answers);
+    house_close(&house);
+}
+
+/* Nobody speaks there. Callers without patience say nothing about the peer. */
+static void haste(struct request *req, struct rpc_client *client, struct house *house)
+{
+    (void)house;
+    User__UserResponse *answer = NULL;
+    for (int i = 0; i < 20; i++) {
+        req->deadline_ns = clock_now_ns() + 20 * NS_PER_MS;
+        assert_int_equal(get(req, client, "hello", &answer), ERR_DEADLINE_EXCEEDED);
+    }
+    assert_int_equal(rpc_client_stats(client).circuits_opened, 0);
+}
+
+static void patience(struct request *req, struct rpc_client *client, struct house *house)
+{
+    (void)house;
+    User__UserResponse *answer = NULL;
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(rpc_client_stats(client).circuits_open, 0);
+        req->deadline_ns = clock_now_ns() + 1050 * NS_PER_MS;
+        enum err err = get(req, client, "hello", &answer);
+        assert_true(err == ERR_DEADLINE_EXCEEDED || err == ERR_UNAVAILABLE);
+    }
+    assert_int_equal(rpc_client_stats(client).circuits_open, 1);
+}
+
+static void test_a_silent_peer_opens_the_circuit_for_patient_callers_only(void **state)
+{
+    (void)state;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof address;
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, bytes), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &bytes), 0);
+    char target[64];
+    snprintf(target, sizeof target, "127.0.0.1:%d", ntohs(address.sin_port));
+    visit_with(NULL, client_settings(target), haste);
+    visit_with(NULL, client_settings(target), patience);
+    close(fd);
+}
+
 static void calls_take_turns(struct request *req, struct rpc_client *client, struct house *houses)
 {
     User__UserResponse *answer = NULL;
@@ -857,22 +969,17 @@ static enum err check(struct request *req, struct rpc_client *client, const char
 
 static void health_is_told(struct request *req, struct rpc_client *client, struct house *house)
 {
+    (void)house;
     static const char *const known[] = {"", "user.User"}, *const unknown[] = {"user", "user.User/GetUser",
                                                                               "order.Order"};
-    for (int serving = 0; serving < 2; serving++) {
-        rpc_server_serving(house->server, serving);
-        for (unsigned i = 0; i < array_count(known); i++) {
-            int status = -1;
-            assert_int_equal(check(req, client, known[i], &status), ERR_OK);
-            assert_int_equal(status, serving ? 1 : 2);
-        }
-        for (unsigned i = 0; i < array_count(unknown); i++)
-            assert_int_equal(check(req, client, unknown[i], NULL), ERR_NOT_FOUND);
-        assert_int_equal(rpc_check(req, client), serving ? ERR_OK : ERR_UNAVAILABLE);
+    for (unsigned i = 0; i < array_count(known); i++) {
+        int status = -1;
+        assert_int_equal(check(req, client, known[i], &status), ERR_OK);
+        assert_int_equal(status, 1);
     }
-    rpc_server_serving(house->server, false);
-    assert_int_equal(rpc_check(req, client), ERR_UNAVAILABLE);
-    assert_string_equal(req->failure.detail, "user-service is not serving");
+    for (unsigned i = 0; i < array_count(unknown); i++)
+        assert_int_equal(check(req, client, unknown[i], NULL), ERR_NOT_FOUND);
+    assert_int_equal(rpc_check(req, client), ERR_OK);
 }
 
 static void test_health_check_tells_the_serving_status(void **state)
@@ -884,10 +991,67 @@ static void test_health_check_tells_the_serving_status(void **state)
     house_close(&house);
 }
 
+static void calls_leave_and_return(struct request *req, struct rpc_client *client, struct house *house)
+{
+    User__UserResponse *answer = NULL;
+    assert_int_equal(get(req, client, "hello", &answer), ERR_OK);
+    assert_int_equal(rpc_server_watchers(house->server), 1);
+    rpc_server_serving(house->server, false);
+    while (get(req, client, "hello", &answer) == ERR_OK)
+        ;
+    assert_string_equal(req->failure.detail, "user-service is unavailable");
+    assert_int_equal(rpc_check(req, client), ERR_UNAVAILABLE);
+    rpc_server_serving(house->server, true);
+    call_until_answered(req, client);
+    assert_int_equal(rpc_check(req, client), ERR_OK);
+}
+
+static void test_calls_leave_a_server_that_does_not_serve_and_return(void **state)
+{
+    (void)state;
+    struct house house;
+    house_open(&house);
+    visit(&house, calls_leave_and_return);
+    house_close(&house);
+}
+
+/* One of two addresses ceases to serve, then ends: nobody notices. */
+static void nobody_notices(struct request *req, struct rpc_client *client, struct house *houses)
+{
+    calls_take_turns(req, client, houses);
+    User__UserResponse *answer = NULL;
+    rpc_server_serving(houses[1].server, false);
+    uint64_t before;
+    do {
+        before = rpc_server_stats(houses[1].server).started;
+        for (unsigned i = 0; i < 20; i++)
+            assert_int_equal(get(req, client, "hello", &answer), ERR_OK);
+    } while (rpc_server_stats(houses[1].server).started > before);
+    rpc_server_close(houses[1].server);
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(get(req, client, "hello", &answer), ERR_OK);
+    assert_int_equal(rpc_client_stats(client).failed, 0);
+    house_serve(&houses[1]);
+    calls_take_turns(req, client, houses);
+}
+
+static void test_an_address_that_says_it_will_stop_is_left_before(void **state)
+{
+    (void)state;
+    struct house houses[2];
+    house_open(&houses[0]);
+    house_open(&houses[1]);
+    char target[160];
+    snprintf(target, sizeof target, "ipv4:%s,%s", houses[0].target, houses[1].target);
+    visit_with(houses, client_settings(target), nobody_notices);
+    house_close(&houses[0]);
+    house_close(&houses[1]);
+}
+
 /* Watch is a stream, which rpc_call() does not speak: a client of grpc core's own. */
 struct watch {
     grpc_call *call;
-    grpc_metadata_array initial, trailing;
+    grpc_metadata_array sent, initial, trailing;
     grpc_status_code status;
     grpc_slice detail;
     grpc_byte_buffer *message;
@@ -934,7 +1098,8 @@ static void *raw_next(struct raw *raw)
 static void watch_send(struct watch *watch, grpc_byte_buffer *question, void *tag)
 {
     const grpc_op ops[] = {
-        {.op = GRPC_OP_SEND_INITIAL_METADATA},
+        {.op = GRPC_OP_SEND_INITIAL_METADATA,
+         .data.send_initial_metadata = {.count = watch->sent.count, .metadata = watch->sent.metadata}},
         {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = question},
         {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
         {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &watch->initial},
@@ -954,7 +1119,8 @@ static void watch_ask_status(struct watch *watch, void *tag)
 
 static void watch_begin(struct raw *raw, struct watch *watch, const void *question)
 {
-    *watch = (struct watch){.status = GRPC_STATUS__DO_NOT_USE};
+    grpc_metadata_array sent = watch->sent;
+    *watch = (struct watch){.status = GRPC_STATUS__DO_NOT_USE, .sent = sent};
     grpc_metadata_array_init(&watch->initial);
     grpc_metadata_array_init(&watch->trailing);
     watch->call = grpc_channel_create_call(raw->channel, NULL, GRPC_PROPAGATE_DEFAULTS, raw->queue,
@@ -1009,7 +1175,8 @@ static void test_watch_tells_the_status_and_each_change(void **state)
     house_open(&house);
     struct raw raw;
     raw_open(&raw, house.target);
-    struct watch all, user, unknown;
+    struct watch all = {.sent = {.count = 0}}, user = all, unknown = all;
+    rpc_server_serving(house.server, false);
     watch_open(&raw, &all, "");
     assert_int_equal(watch_next(&raw, &all), 2);
     rpc_server_serving(house.server, true);
@@ -1042,9 +1209,34 @@ static void test_malformed_watch_is_refused(void **state)
     Inventory__DeductInventoryResponse wrong;
     inventory__deduct_inventory_response__init(&wrong);
     wrong.success = true;
-    struct watch watch;
+    struct watch watch = {.sent = {.count = 0}};
     watch_begin(&raw, &watch, &wrong);
     assert_int_equal(watch_close(&raw, &watch), GRPC_STATUS_INVALID_ARGUMENT);
+    raw_close(&raw);
+    house_close(&house);
+}
+
+static void test_metadata_beyond_the_limit_is_refused(void **state)
+{
+    (void)state;
+    struct house house;
+    house_open(&house);
+    struct raw raw;
+    raw_open(&raw, house.target);
+    static char value[20000];
+    memset(value, 'x', sizeof value);
+    grpc_metadata large = {.key = grpc_slice_from_static_string("large"),
+                           .value = grpc_slice_from_static_buffer(value, sizeof value)};
+    struct watch watch = {.sent = {.count = 1, .metadata = &large}}, small = {.sent = {.count = 0}};
+    watch_open(&raw, &watch, "");
+    assert_int_equal(watch_close(&raw, &watch), GRPC_STATUS_RESOURCE_EXHAUSTED);
+    assert_int_equal(rpc_server_watchers(house.server), 0);
+    raw_close(&raw);
+    raw_open(&raw, house.target);
+    watch_open(&raw, &small, "");
+    assert_int_equal(watch_next(&raw, &small), 1);
+    grpc_call_cancel(small.call, NULL);
+    watch_close(&raw, &small);
     raw_close(&raw);
     house_close(&house);
 }
@@ -1060,7 +1252,7 @@ static void test_compressed_messages_are_refused(void **state)
     grpc_arg gzip = {.type = GRPC_ARG_INTEGER, .key = key, .value.integer = GRPC_COMPRESS_GZIP};
     struct raw raw;
     raw_open_with(&raw, house.target, &(grpc_channel_args){.num_args = 1, .args = &gzip});
-    struct watch watch;
+    struct watch watch = {.sent = {.count = 0}};
     watch_open(&raw, &watch, service);
     assert_int_equal(watch_close(&raw, &watch), GRPC_STATUS_UNIMPLEMENTED);
     raw_close(&raw);
@@ -1077,10 +1269,10 @@ static void test_watchers_beyond_the_limit_are_refused(void **state)
     static struct watch watches[WATCHERS + 1];
     for (unsigned i = 0; i < WATCHERS; i++) {
         watch_open(&raw, &watches[i], "");
-        assert_int_equal(watch_next(&raw, &watches[i]), 2);
+        assert_int_equal(watch_next(&raw, &watches[i]), 1);
     }
     watch_open(&raw, &watches[WATCHERS], "");
-    assert_int_equal(watch_close(&raw, &watches[WATCHERS]), GRPC_STATUS_RESOURCE_EXHAUSTED);
+    assert_int_equal(watch_close(&raw, &watches[WATCHERS]), GRPC_STATUS_UNIMPLEMENTED);
     assert_int_equal(rpc_server_stats(house.server).refused, 1);
     for (unsigned i = 0; i < WATCHERS; i++) {
         grpc_call_cancel(watches[i].call, NULL);
@@ -1206,6 +1398,7 @@ static void loops_share(struct request *req, struct rpc_client *client, struct h
 {
     many_calls(req, client, house);
     bool served[LOOPS_MAX] = {false};
+    req->deadline_ns = clock_now_ns() + 60 * NS_PER_S;
     struct rpc_client_settings settings = client_settings(house->target);
     for (unsigned i = 0; i < 4 * LOOPS_MAX; i++) { /* connections of their own */
         struct rpc_client *guest = rpc_client_open(loop_current(), "guest", &settings);
@@ -1246,6 +1439,7 @@ static void on_one_loop(struct request *req, void *arg)
     struct shared *shared = arg;
     shared->settings = usual_settings();
     assert_int_equal(rpc_server_open(&shared->server, &shared->settings, methods, 2, req->worker, 1), ERR_OK);
+    rpc_server_serving(shared->server, true);
     char target[64];
     snprintf(target, sizeof target, "127.0.0.1:%d", rpc_server_port(shared->server));
     struct rpc_client_settings settings = client_settings(target);
@@ -1295,10 +1489,16 @@ int main(void)
         cmocka_unit_test(test_taken_address_is_refused),
         cmocka_unit_test(test_restarted_peer_is_found_again),
         cmocka_unit_test(test_absent_peer_is_unavailable),
+        cmocka_unit_test(test_a_dead_peer_is_left_in_peace_and_found_again),
+        cmocka_unit_test(test_errors_that_a_peer_tells_leave_the_circuit_closed),
+        cmocka_unit_test(test_a_silent_peer_opens_the_circuit_for_patient_callers_only),
         cmocka_unit_test(test_calls_go_round_the_addresses),
         cmocka_unit_test(test_health_check_tells_the_serving_status),
+        cmocka_unit_test(test_calls_leave_a_server_that_does_not_serve_and_return),
+        cmocka_unit_test(test_an_address_that_says_it_will_stop_is_left_before),
         cmocka_unit_test(test_watch_tells_the_status_and_each_change),
         cmocka_unit_test(test_malformed_watch_is_refused),
+        cmocka_unit_test(test_metadata_beyond_the_limit_is_refused),
         cmocka_unit_test(test_compressed_messages_are_refused),
         cmocka_unit_test(test_watchers_beyond_the_limit_are_refused),
         cmocka_unit_test(test_drain_finishes_what_runs_and_refuses_what_comes),

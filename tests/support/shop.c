@@ -18,7 +18,9 @@
 #include "common/clock.h"
 #include "common/mem.h"
 
-static const char *const names[SHOP_SERVICES] = {"user-service", "inventory-service", "order-service", "api-gateway"};
+static const char *const names[2 * SHOP_SERVICES] = {"user-service",  "inventory-service", "order-service",
+                                                     "api-gateway",   "user-service",      "inventory-service",
+                                                     "order-service", "api-gateway"};
 
 /* One handle a thread, so that connections are reused; it goes with its thread. */
 static pthread_key_t handle_key;
@@ -63,11 +65,15 @@ static void set_environment(const struct shop *shop, enum shop_service service)
     static const char *const peers[] = {"USER_SERVICE_ADDR", "INVENTORY_SERVICE_ADDR", "ORDER_SERVICE_ADDR"};
     for (int i = SHOP_USER; i <= SHOP_ORDER; i++) {
         snprintf(text, sizeof text, "127.0.0.1:%d", shop->services[i].port);
+        if (shop->replicas)
+            snprintf(text, sizeof text, "ipv4:127.0.0.1:%d,127.0.0.1:%d", shop->services[i].port,
+                     shop->services[shop_second(i)].port);
         setenv(peers[i], text, 1);
     }
     snprintf(text, sizeof text, "127.0.0.1:%d", shop->services[service].port);
-    setenv(service == SHOP_GATEWAY ? "HTTP_LISTEN" : "RPC_LISTEN", text, 1);
-    setenv("ADMIN_LISTEN", "127.0.0.1:0", 1);
+    setenv(service % SHOP_SERVICES == SHOP_GATEWAY ? "HTTP_LISTEN" : "RPC_LISTEN", text, 1);
+    snprintf(text, sizeof text, "127.0.0.1:%d", shop->services[service].admin_port);
+    setenv("ADMIN_LISTEN", text, 1);
     setenv("TLS_MODE", "off", 1); /* unless the test's settings say otherwise, the same below */
     setenv("OTEL_SDK_DISABLED", "true", 1);
     for (const char *const *setting = shop->settings; setting && *setting; setting++)
@@ -76,7 +82,7 @@ static void set_environment(const struct shop *shop, enum shop_service service)
 
 static void log_path(const struct shop *shop, enum shop_service service, char *out, size_t bytes)
 {
-    snprintf(out, bytes, "%s/%s.log", shop->directory, names[service]);
+    snprintf(out, bytes, "%s/%s%s.log", shop->directory, names[service], service < SHOP_SERVICES ? "" : "-2");
 }
 
 void shop_start(struct shop *shop, enum shop_service service)
@@ -140,8 +146,10 @@ char *shop_log(struct shop *shop, enum shop_service service)
     FILE *file = fopen(path, "r");
     char *text = NULL;
     size_t room = 0;
-    if (!file || getdelim(&text, &room, '\0', file) < 0)
+    if (!file || getdelim(&text, &room, '\0', file) < 0) {
+        free(text);
         text = mem_text("");
+    }
     if (file)
         fclose(file);
     return text;
@@ -149,10 +157,29 @@ char *shop_log(struct shop *shop, enum shop_service service)
 
 static void print_logs(struct shop *shop)
 {
-    for (int i = 0; i < SHOP_SERVICES; i++) {
+    for (int i = 0; i < 2 * SHOP_SERVICES; i++) {
         scoped_free char *log = shop_log(shop, i);
         size_t length = strlen(log);
         fprintf(stderr, "--- %s\n%s\n", names[i], log + (length > 4000 ? length - 4000 : 0));
+    }
+}
+
+static bool shop_serves(struct shop *shop, enum shop_service service)
+{
+    struct shop admin = {.settings = NULL};
+    struct answer answer;
+    snprintf(admin.base_url, sizeof admin.base_url, "http://127.0.0.1:%d", shop->services[service].admin_port);
+    http_call(&admin, "GET", "/readyz", NULL, NULL, &answer);
+    answer_done(&answer);
+    return answer.status == 200;
+}
+
+void shop_await(struct shop *shop, enum shop_service service)
+{
+    int64_t give_up_ns = clock_now_ns() + 60 * NS_PER_S;
+    while (!shop_serves(shop, service)) {
+        assert_true(clock_now_ns() < give_up_ns);
+        poll(NULL, 0, 10);
     }
 }
 
@@ -176,27 +203,34 @@ void shop_wait_ready(struct shop *shop)
 
 void shop_open(struct shop *shop)
 {
-    *shop = (struct shop){.settings = shop->settings, .certificates = shop->certificates, .prepare = shop->prepare};
+    *shop = (struct shop){.settings = shop->settings,
+                          .replicas = shop->replicas,
+                          .certificates = shop->certificates,
+                          .prepare = shop->prepare};
     curl_global_init(CURL_GLOBAL_ALL);
     test_postgres_open(&shop->postgres);
     test_redis_open_secure(&shop->redis, shop->certificates);
     const char *tmp = getenv("TMPDIR");
     snprintf(shop->directory, sizeof shop->directory, "%s/bodega-shop-XXXXXX", tmp ? tmp : "/tmp");
     assert_non_null(mkdtemp(shop->directory));
-    for (int i = 0; i < SHOP_SERVICES; i++)
-        shop->services[i] = (struct shop_process){.name = names[i], .port = test_free_port()};
+    int processes = shop->replicas ? 2 * SHOP_SERVICES : SHOP_SERVICES;
+    for (int i = 0; i < processes; i++)
+        shop->services[i] =
+            (struct shop_process){.name = names[i], .port = test_free_port(), .admin_port = test_free_port()};
     snprintf(shop->base_url, sizeof shop->base_url, "http://127.0.0.1:%d", shop->services[SHOP_GATEWAY].port);
     if (shop->prepare)
         shop->prepare(shop);
-    for (int i = 0; i < SHOP_SERVICES; i++)
+    for (int i = 0; i < processes; i++)
         shop_start(shop, i);
     shop_wait_ready(shop);
+    for (int i = SHOP_SERVICES; i < processes; i++)
+        shop_await(shop, i);
 }
 
 /* For whoever reads a failed test's output. */
 static void print_warnings(struct shop *shop)
 {
-    for (int i = 0; i < SHOP_SERVICES; i++) {
+    for (int i = 0; i < 2 * SHOP_SERVICES; i++) {
         scoped_free char *log = shop_log(shop, i);
         for (char *line = strtok(log, "\n"); line; line = strtok(NULL, "\n"))
             if (strstr(line, "\"level\":\"warn\"") || strstr(line, "\"level\":\"error\"") || *line != '{')
@@ -207,7 +241,7 @@ static void print_warnings(struct shop *shop)
 void shop_close(struct shop *shop)
 {
     print_warnings(shop);
-    for (int i = SHOP_SERVICES; i-- > 0;) {
+    for (int i = 2 * SHOP_SERVICES; i-- > 0;) {
         int status = shop_stop(shop, i);
         if (status > 0) {
             print_logs(shop);
@@ -216,7 +250,7 @@ void shop_close(struct shop *shop)
     }
     test_redis_close(&shop->redis);
     test_postgres_close(&shop->postgres);
-    for (int i = 0; i < SHOP_SERVICES; i++) {
+    for (int i = 0; i < 2 * SHOP_SERVICES; i++) {
         char path[400];
         log_path(shop, i, path, sizeof path);
         unlink(path);

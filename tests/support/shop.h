@@ -10,17 +10,21 @@
 
 enum shop_service { SHOP_USER, SHOP_INVENTORY, SHOP_ORDER, SHOP_GATEWAY, SHOP_SERVICES };
 
+/* The second process of a service, in a shop with replicas. */
+#define shop_second(service) ((enum shop_service)((service) + SHOP_SERVICES))
+
 struct shop_process {
     const char *name;
     pid_t pid; /* 0: not running */
-    int port;
+    int port, admin_port;
 };
 
 struct shop {
     struct test_server postgres, redis;
-    struct shop_process services[SHOP_SERVICES];
+    struct shop_process services[2 * SHOP_SERVICES]; /* the second ones run in a shop with replicas */
     char directory[256];
     char base_url[64];
+    bool replicas;               /* two processes of each service; set before opening, as settings */
     const char *const *settings; /* more environment for the services, NAME=value, NULL-terminated; or NULL */
     /* Redis speaks TLS, too; and what is to be done when the servers run and directory exists, before the services
      * start: <directory>/<service>.yaml is read by the service. Both or NULL. */
@@ -34,6 +38,7 @@ void shop_close(struct shop *shop);
 void shop_kill(struct shop *shop, enum shop_service service);      /* SIGKILL; returns when it is gone */
 int shop_stop(struct shop *shop, enum shop_service service);       /* SIGTERM; its exit status */
 void shop_start(struct shop *shop, enum shop_service service);     /* does not wait for readiness */
+void shop_await(struct shop *shop, enum shop_service service);     /* one process says that it is ready */
 void shop_wait_ready(struct shop *shop);                           /* the gateway answers 200 on /ready */
 int shop_await_exit(struct shop *shop, enum shop_service service); /* of one that was told to end; its exit status */
 /* The path of a service's program in this build. */

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -415,6 +416,34 @@ static void test_a_log_line_is_one_json_object(void **state)
     json_decref(line);
 }
 
+/* A blocking pipe, as a container's, that nobody reads. */
+static void test_lines_that_nobody_reads_are_lost_and_counted(void **state)
+{
+    (void)state;
+    saved_stderr = dup(STDERR_FILENO);
+    assert_int_equal(pipe(log_pipe), 0);
+    dup2(log_pipe[1], STDERR_FILENO);
+    log_init("test", LOG_INFO);
+    uint64_t before = log_lost_bytes();
+    int64_t begin_ns = clock_now_ns();
+    for (int i = 0; i < 3000; i++)
+        log_event(LOG_INFO, "nobody reads this", log_int("number", i));
+    int64_t took_ns = clock_now_ns() - begin_ns;
+    uint64_t lost = log_lost_bytes() - before;
+    bool first_is_whole = strncmp(captured(), "{\"time\"", 7) == 0;
+    int waiting;
+    while (ioctl(log_pipe[0], FIONREAD, &waiting) == 0 && waiting > 0)
+        captured();
+    log_event(LOG_INFO, "somebody reads again");
+    json_t *line = parse_line(captured());
+    release();
+    assert_true(first_is_whole);
+    assert_true(lost > 100000);
+    assert_true(took_ns < 10 * NS_PER_S);
+    assert_string_equal(json_string_value(json_object_get(line, "message")), "somebody reads again");
+    json_decref(line);
+}
+
 static void test_a_line_that_is_too_long_is_cut_and_still_json(void **state)
 {
     (void)state;
@@ -503,6 +532,7 @@ int main(void)
         cmocka_unit_test(test_traceparent_follows_the_specification),
         cmocka_unit_test(test_valid_utf8_is_read_and_invalid_refused),
         cmocka_unit_test(test_a_log_line_is_one_json_object),
+        cmocka_unit_test(test_lines_that_nobody_reads_are_lost_and_counted),
         cmocka_unit_test(test_a_line_that_is_too_long_is_cut_and_still_json),
         cmocka_unit_test(test_buffered_lines_leave_at_the_flush_and_errors_at_once),
         cmocka_unit_test(test_levels_are_read_in_any_case),

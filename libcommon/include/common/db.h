@@ -6,7 +6,7 @@
  *
  * Errors: ERR_UNAVAILABLE (no connection, lost while the query ran, queue full, server
  * shutting down), ERR_DEADLINE_EXCEEDED (the request's time is over, or the server's
- * statement_timeout; what has not been sent yet never is, what has goes on until then),
+ * statement_timeout; what has not been sent yet never is, what has is cancelled in the server),
  * ERR_ALREADY_EXISTS (23505), ERR_FAILED_PRECONDITION (other class 23), ERR_ABORTED (40001,
  * 40P01), ERR_INTERNAL (the rest). The failure's detail names the statement, never its text or the values; SQLSTATE
  * and the server's message are logged. After ERR_UNAVAILABLE and ERR_DEADLINE_EXCEEDED a
@@ -138,6 +138,7 @@ enum err db_migrate(const struct db_settings *settings, const struct db_migratio
 
 struct db_stats {
     uint64_t queries, errors, refused, abandoned, reconnects, batches, batched_rows;
+    uint64_t cancels, cancels_failed; /* requests to end statements whose callers had left */
     unsigned connections_up, in_flight, waiting;
 };
 

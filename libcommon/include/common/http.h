@@ -2,11 +2,12 @@
  *
  * A struct http_server belongs to one loop; those opened with the same settings share port and limits.
  * Each request runs its route's handler in a fiber; what a handler returns as an error becomes
- * problem+json. Strings handed out belong to the request's arena. Loop thread only.
- * The server itself answers: unknown path 404, known path with another method 405 + Allow, OPTIONS
- * 204 + Allow, HEAD like GET without body, body over the limit 413, other content type on POST and
- * PUT with a body 415, bad percent-encoding 400, URI 414, headers 431, too many requests 503 + Retry-After.
- * Every answer carries traceresponse. Source: RFC 9110, 9112, 9457; W3C Trace Context. */
+ * problem+json. When the client goes, or ends its side, while the handler waits, the request is cancelled. Strings
+ * handed out belong to the request's arena. Loop thread only. The server itself answers: unknown path 404, known path
+ * with another method 405 + Allow, OPTIONS 204 + Allow, HEAD like GET without body, body over the limit 413, other
+ * content type on POST and PUT with a body 415, bad percent-encoding 400, URI 414, headers 431, too many requests 503 +
+ * Retry-After (these are counted, and seen by no middleware). Every answer carries traceresponse. Source: RFC 9110,
+ * 9112, 9457; W3C Trace Context. */
 #ifndef COMMON_HTTP_H
 #define COMMON_HTTP_H
 
@@ -25,6 +26,7 @@ struct http_route {
     const char *path;   /* "/api/users/:id": a segment with a colon is a parameter */
     http_handler *handler;
     const char *content_type; /* of the body that it takes; NULL: application/json */
+    bool probe;               /* never turned away because of too many requests */
 };
 
 struct http_settings {
@@ -33,7 +35,8 @@ struct http_settings {
     int header_bytes_max;
     int uri_bytes_max;
     int connections_max;      /* of all loops; beyond it 503 and closed */
-    int requests_max;         /* running on all loops; beyond it 503 */
+    int requests_max;         /* running on all loops, at most; beyond it 503 */
+    int latency_target_ms;    /* when most take longer, fewer are let in: limit.h; 0: always requests_max */
     int receive_timeout_ms;   /* to send a whole request, and to read the answer */
     int keepalive_timeout_ms; /* idle between requests; the next request line has to come within it */
     int deadline_ms;          /* of a request */
@@ -48,7 +51,7 @@ int http_server_port(const struct http_server *server);
  * left. */
 void http_server_drain(struct http_server *server, void (*done)(void *arg), void *arg);
 /* Cancels what runs, waits for its end and frees; NULL is allowed. In a fiber of the loop, but not one that serves a
- * request; anywhere when nothing is in flight. A client that leaves while its handler waits is not noticed before. */
+ * request; anywhere when nothing is in flight. */
 void http_server_close(struct http_server *server);
 
 /* Of the current request. */
@@ -62,8 +65,9 @@ bool http_header_at(const struct request *req, unsigned index, const char **out_
 enum err http_param_uuid(struct request *req, const char *name, struct uuid *out);
 
 struct http_stats {
-    uint64_t requests, refused_connections, refused_requests, timeouts;
+    uint64_t requests, refused_connections, refused_requests, timeouts, departures;
     unsigned connections, in_flight;
+    unsigned requests_limit; /* as it is now, of all loops */
 };
 
 struct http_stats http_stats(const struct http_server *server);

@@ -2,8 +2,8 @@
  *
  * Any thread. Lines of a loop's thread are collected and leave when the loop is about to
  * sleep, at 32 KiB, or at once from level error up; other threads write at once. A line is
- * cut at 8 KiB. Values are escaped; invalid UTF-8 becomes U+FFFD. When stderr would block
- * for good the line is lost, never the request. trace_id and span_id are added while a
+ * cut at 8 KiB. Values are escaped; invalid UTF-8 becomes U+FFFD. When stderr blocks for
+ * more than a second, lines are lost and counted, never the request. trace_id and span_id are added while a
  * trace context is current (trace_current()). */
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H
@@ -56,5 +56,6 @@ void log_sink_set(log_sink *sink);
 /* Collect this thread's lines until log_flush(). */
 void log_buffered(bool on);
 void log_flush(void);
+uint64_t log_lost_bytes(void);
 
 #endif

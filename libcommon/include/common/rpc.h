@@ -9,7 +9,9 @@
  * With a struct rpc_identity both sides prove who they are (TLS 1.2 or newer) and check each other's names; without one
  * all is plain text.
  * Errors: the peer's status code as enum err with its message in the failure; ERR_UNAVAILABLE when no
- * address can be reached. Source: gRPC over HTTP/2; grpc.health.v1; grpc core's C surface. */
+ * address can be reached. A peer that has not answered for a while is left in peace: calls fail at once with
+ * ERR_UNAVAILABLE, but for one at a time that tries (rpc/circuit.h). Source: gRPC over HTTP/2; grpc.health.v1; grpc
+ * core's C surface. */
 #ifndef COMMON_RPC_H
 #define COMMON_RPC_H
 
@@ -78,9 +80,10 @@ struct rpc_method {
 struct rpc_server_settings {
     const char *listen; /* address:port; port 0 takes a free one */
     int message_bytes_max;
-    int requests_max; /* running in one process; beyond it RESOURCE_EXHAUSTED at once */
-    int streams_max;  /* concurrent calls a connection */
-    int deadline_ms;  /* for calls that bring none, and the most for those that do */
+    int requests_max;      /* running in one process, at most; beyond it RESOURCE_EXHAUSTED at once */
+    int latency_target_ms; /* when most take longer, fewer are let in: limit.h; 0: always requests_max */
+    int streams_max;       /* concurrent calls a connection */
+    int deadline_ms;       /* for calls that bring none, and the most for those that do */
     int keepalive_ms;
     int connection_age_ms;         /* then GOAWAY, so that clients spread over new addresses; 0: never */
     struct rpc_identity *identity; /* NULL: plain text */
@@ -95,6 +98,8 @@ enum err rpc_server_open(struct rpc_server **out, const struct rpc_server_settin
 int rpc_server_port(const struct rpc_server *server);
 /* What Health/Check and Watch answer for "" and for each service of the table. Any thread. */
 void rpc_server_serving(struct rpc_server *server, bool serving);
+/* Clients that watch it, and leave when it serves no more. Any thread. */
+unsigned rpc_server_watchers(const struct rpc_server *server);
 /* GOAWAY, no new calls; calls in flight go on. done, if any, runs on workers[0]'s loop when the last has ended. Once.
  */
 void rpc_server_drain(struct rpc_server *server, void (*done)(void *arg), void *arg);
@@ -104,7 +109,8 @@ void rpc_server_close(struct rpc_server *server);
 /* --- clients */
 
 struct rpc_client_settings {
-    const char *target; /* "host:port", "dns:///host:port": round robin over every address of it */
+    const char *target; /* "host:port", "dns:///host:port", "ipv4:address:port,address:port": round robin over every
+                           address that says that it serves */
     int message_bytes_max;
     int calls_max; /* in flight; beyond it ERR_UNAVAILABLE */
     /* A repeatable call that met ERR_UNAVAILABLE is tried again so often, after a jittered pause, while its deadline
@@ -128,8 +134,11 @@ enum err rpc_check(struct request *req, struct rpc_client *client);
 
 struct rpc_stats {
     uint64_t started, ended, failed, refused;
-    uint64_t retried, unretried; /* of a client: tries made again, and not made because there had been too many */
+    uint64_t retried, unretried;   /* of a client: tries made again, and not made because there had been too many */
+    uint64_t circuits_opened, cut; /* of a client: and calls that failed at once while one was open */
     unsigned in_flight;
+    unsigned circuits_open;
+    unsigned limit; /* of a server: calls that may be in flight now */
 };
 
 struct rpc_stats rpc_server_stats(const struct rpc_server *server); /* any thread */

@@ -1,6 +1,8 @@
 /* A line is built in a buffer on the stack, then copied into the thread's buffer or written. */
 #include "common/log.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -166,20 +168,47 @@ static void put_trace(struct line *line, const struct trace_context *trace)
     put_field(line, &log_text("span_id", hash_hex(trace->span_id, 8, span_id)));
 }
 
-/* A blocked stderr gets a second; then the rest is lost. */
+static atomic_bool stuck; /* nobody has read stderr for a while */
+static _Atomic uint64_t lost_bytes;
+
+/* A blocked stderr gets a second, once; from then on what it does not take at once is lost. */
+static bool takes_more(void)
+{
+    struct pollfd waiting = {.fd = STDERR_FILENO, .events = POLLOUT};
+    int wait_ms = atomic_load_explicit(&stuck, memory_order_relaxed) ? 0 : WRITE_WAIT_MS;
+    bool ready = poll(&waiting, 1, wait_ms) > 0 && (waiting.revents & POLLOUT);
+    if (ready == atomic_load_explicit(&stuck, memory_order_relaxed))
+        atomic_store_explicit(&stuck, !ready, memory_order_relaxed);
+    return ready;
+}
+
+/* Whole lines, as many as a pipe that is ready takes without blocking; a longer one in pieces. */
+static size_t piece(const char *bytes, size_t count)
+{
+    if (count <= PIPE_BUF)
+        return count;
+    const char *end = memrchr(bytes, '\n', PIPE_BUF);
+    return end ? (size_t)(end + 1 - bytes) : PIPE_BUF;
+}
+
 static void write_out(const char *bytes, size_t count)
 {
     while (count > 0) {
-        ssize_t written = write(STDERR_FILENO, bytes, count);
-        if (written > 0) {
-            bytes += written;
-            count -= (size_t)written;
+        ssize_t written = takes_more() ? write(STDERR_FILENO, bytes, piece(bytes, count)) : -1;
+        if (written < 0 && errno == EINTR)
             continue;
-        }
-        struct pollfd waiting = {.fd = STDERR_FILENO, .events = POLLOUT};
-        if (poll(&waiting, 1, WRITE_WAIT_MS) <= 0 || !(waiting.revents & POLLOUT))
+        if (written < 0) {
+            atomic_fetch_add_explicit(&lost_bytes, count, memory_order_relaxed);
             return;
+        }
+        bytes += written;
+        count -= (size_t)written;
     }
+}
+
+uint64_t log_lost_bytes(void)
+{
+    return atomic_load_explicit(&lost_bytes, memory_order_relaxed);
 }
 
 void log_flush(void)

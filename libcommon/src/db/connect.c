@@ -53,6 +53,7 @@ static void close_socket(struct db_conn *conn)
     conn->prepared = NULL;
     conn->prepared_room = 0;
     conn->blocked = conn->retiring = conn->ending = false;
+    conn->stray_cancels = 0;
 }
 
 static void log_trouble(enum log_level level, const char *message, const struct db_conn *conn, const char *reason)

@@ -174,9 +174,11 @@ struct db *db_open(struct loop *loop, const struct db_settings *settings)
     list_init(&db->begins);
     list_init(&db->dirty);
     list_init(&db->free);
+    list_init(&db->cancels);
     known_grow(db);
     db->hook.idle = loop_is_idle;
     db->watchdog.fire = watchdog_fired;
+    db->cancel_timer.fire = db_cancel_look;
     loop_hook_add(loop, &db->hook);
     open_conns(db);
     return db;
@@ -209,6 +211,7 @@ void db_close(struct db *db)
     db->closed = true;
     loop_hook_remove(db->loop, &db->hook);
     loop_timer_stop(db->loop, &db->watchdog);
+    loop_timer_stop(db->loop, &db->cancel_timer);
     for (unsigned i = 0; i < db->conn_count; i++)
         db_conn_done(&db->conns[i]);
     db_queue_fail(db);

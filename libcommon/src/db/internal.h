@@ -94,9 +94,11 @@ struct db_conn {
     struct db_lookup *lookup;
     bool *prepared; /* by db_known.id */
     unsigned prepared_room;
-    int64_t progress_ns; /* when it last answered or began to be asked */
-    struct db_tx *tx;    /* whose it is */
-    bool ending;         /* its transaction's end is on the way */
+    int64_t progress_ns;    /* when it last answered or began to be asked */
+    int64_t cancelled_ns;   /* when a cancel request was last made */
+    unsigned stray_cancels; /* cancel requests that have not been seen to hit anything yet */
+    struct db_tx *tx;       /* whose it is */
+    bool ending;            /* its transaction's end is on the way */
 };
 
 struct db_tx {
@@ -132,7 +134,10 @@ struct db {
     unsigned known_count, known_room;
     unsigned load, sent; /* callers' operations: all, in flight */
     struct loop_hook hook;
-    struct loop_timer watchdog;
+    struct loop_timer watchdog, cancel_timer;
+    struct list cancels; /* requests that wait to be sent */
+    unsigned cancel_count;
+    bool cancelling;
     struct db_stats stats;
 };
 
@@ -209,6 +214,13 @@ bool db_conn_shared(const struct db_conn *conn);
 void db_conn_ready(struct loop_watch *watch, uint32_t events);
 void db_conn_send(struct db_conn *conn, struct db_op *op);
 void db_conn_flush(struct db_conn *conn);
+
+/* cancel.c */
+/* Ends what the connection runs at this moment, soon and if it can. */
+void db_cancel(struct db_conn *conn);
+/* Somebody has left a statement that was sent. */
+void db_cancel_soon(struct db *db);
+void db_cancel_look(struct loop_timer *timer);
 
 /* tx.c */
 void db_tx_pump(struct db *db);

@@ -174,13 +174,15 @@ static enum err report(struct request *req, const struct db_op *op)
     return fail(req, op->err, "database error in %s", name);
 }
 
-/* The waiter leaves before the answer: what was not sent never is, what was goes on without it. */
+/* The waiter leaves before the answer: what was not sent never is, what was is cancelled unless it ends by itself. */
 static struct db_conn *leave(struct db_op *op)
 {
     op->db->stats.abandoned++;
     op->req = NULL;
-    if (op->sent)
+    if (op->sent) {
+        db_cancel_soon(op->db);
         return op->conn;
+    }
     list_remove(&op->list);
     uncount(op);
     db_op_give(op);

@@ -114,6 +114,16 @@ static bool forgotten(struct db_conn *conn, const struct db_op *op)
     return true;
 }
 
+/* A cancel request came too late for the deserted statement that it was meant for and hit this one, which therefore
+ * has not happened. */
+static bool hit_by_stray_cancel(struct db_conn *conn, const struct db_op *op)
+{
+    if (conn->stray_cancels == 0 || strcmp(op->sqlstate, "57014") != 0)
+        return false;
+    conn->stray_cancels--;
+    return true;
+}
+
 /* Puts it at the head of the queue once more. */
 static void retry(struct db_op *op)
 {
@@ -127,8 +137,8 @@ static void retry(struct db_op *op)
 
 static bool worth_a_retry(struct db_conn *conn, const struct db_op *op)
 {
-    return op->err == ERR_INTERNAL && forgotten(conn, op) && (op->req || op->batch) && db_conn_shared(conn) &&
-           op->retries < DB_RETRIES_MAX;
+    bool not_executed = op->err && (hit_by_stray_cancel(conn, op) || (op->err == ERR_INTERNAL && forgotten(conn, op)));
+    return not_executed && (op->req || op->batch) && db_conn_shared(conn) && op->retries < DB_RETRIES_MAX;
 }
 
 static void transaction_ended(struct db_conn *conn)
@@ -144,6 +154,8 @@ static void statement_done(struct db_conn *conn, struct db_op *op)
     bool ends = op->ends;
     list_remove(&op->list);
     conn->in_flight--;
+    if (conn->in_flight == 0 && !conn->db->cancelling)
+        conn->stray_cancels = 0;
     if (worth_a_retry(conn, op))
         retry(op);
     else if (op->batch)

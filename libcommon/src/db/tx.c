@@ -84,13 +84,16 @@ enum err db_begin(struct request *req, struct db_tx **out)
     return err;
 }
 
-/* Whoever leaves in the middle of a statement leaves a connection in doubt: it is closed, which rolls back. */
+/* Whoever leaves in the middle of a statement leaves a connection in doubt: it is closed, which rolls back. A server
+ * notices that only between statements, so what runs is cancelled first. */
 static enum err run(struct request *req, struct db_tx *tx, struct db_op *op, struct db_answer *answer)
 {
     db_conn_send(tx->conn, op);
     enum err err = db_op_wait(req, op, answer);
-    if (answer->doubted)
+    if (answer->doubted) {
+        db_cancel(answer->doubted);
         db_conn_lose(answer->doubted, NULL);
+    }
     return err;
 }
 

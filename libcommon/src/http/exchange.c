@@ -2,9 +2,10 @@
  * exchange_handle() with the head, with each piece of the body and when all is there, exchange_completed().
  * An answer can be queued in the first and the last of those calls to exchange_handle(); in the first it
  * ends the connection. While a handler's fiber waits, the connection is suspended: libmicrohttpd does not
- * look at it, so a client that goes away meanwhile is noticed when the answer is sent. */
+ * look at it, so we look now and then whether the client is still there. */
 #include "http/internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -12,7 +13,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-enum { ARENA_BYTES = 8192, BODY_FIRST_BYTES = 4096, IDLE_EXCHANGES_MAX = 256 };
+enum { ARENA_BYTES = 8192, BODY_FIRST_BYTES = 4096, IDLE_EXCHANGES_MAX = 256, LOOK_MS = 100 };
 
 /* --- life */
 
@@ -66,7 +67,7 @@ static void start(struct exchange *exchange, struct connection *connection, stru
     exchange->connection = connection;
     exchange->mhd = mhd;
     exchange->stage = STAGE_HEAD;
-    exchange->suspended = exchange->last = exchange->early = exchange->queued = false;
+    exchange->suspended = exchange->last = exchange->early = exchange->queued = exchange->admitted = false;
     exchange->refusal = (struct refusal){0};
     exchange->res = (struct response){0};
     exchange->method = exchange->path = exchange->allow = NULL;
@@ -158,7 +159,8 @@ static void leave(struct exchange *exchange)
     struct http_server *server = exchange->server;
     list_remove(&exchange->list);
     server->stats.in_flight--;
-    atomic_fetch_sub(&server->share->requests, 1);
+    if (exchange->admitted)
+        limit_leave(&server->share->requests, exchange->admitted_ns, clock_now_ns());
     exchange->stage = STAGE_ANSWERED;
     if (exchange->suspended) {
         exchange->suspended = false;
@@ -181,6 +183,38 @@ static void serve(void *arg)
     leave(exchange);
 }
 
+/* --- clients that go while they are waited for */
+
+/* A client that has ended its side counts as gone, as everywhere. */
+static bool has_gone(const struct exchange *exchange)
+{
+    char first;
+    ssize_t got = recv(exchange->connection->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+static void look_again_later(struct http_server *server)
+{
+    if (!server->departure_timer.index)
+        loop_timer_start(server->loop, &server->departure_timer, loop_now_ns(server->loop) + LOOK_MS * NS_PER_MS);
+}
+
+/* Not during a drain: then it is us who have ended the stream of some. */
+void exchanges_look(struct loop_timer *timer)
+{
+    struct http_server *server = container_of(timer, struct http_server, departure_timer);
+    if (list_empty(&server->serving) || server->draining)
+        return;
+    list_each (node, &server->serving) {
+        struct exchange *exchange = container_of(node, struct exchange, list);
+        if (exchange->req.cancelled || !has_gone(exchange))
+            continue;
+        server->stats.departures++;
+        request_cancel(&exchange->req);
+    }
+    look_again_later(server);
+}
+
 static void serve_in_fiber(struct exchange *exchange)
 {
     struct http_server *server = exchange->server;
@@ -188,15 +222,12 @@ static void serve_in_fiber(struct exchange *exchange)
     connection_enter(exchange->connection, PHASE_SERVING);
     server->stats.requests++;
     server->stats.in_flight++;
-    if (atomic_fetch_add(&server->share->requests, 1) >= (unsigned)server->settings->requests_max) {
-        server->stats.refused_requests++;
-        exchange_refuse(exchange, 503, ERR_RESOURCE_EXHAUSTED, "Too many requests are in work.");
-    }
     list_append(&server->serving, &exchange->list);
     fiber_start(server->loop, serve, exchange);
     if (exchange->stage == STAGE_ANSWERED)
         return;
     exchange->suspended = true;
+    look_again_later(server);
     MHD_suspend_connection(exchange->mhd);
 }
 
@@ -206,8 +237,30 @@ static enum MHD_Result answer(struct exchange *exchange)
     return answer_queue(exchange) ? MHD_YES : MHD_NO;
 }
 
+/* Probes are always let in, and what is refused anyway is no work. */
+static bool admit(struct exchange *exchange)
+{
+    if (exchange->refusal.status || (exchange->route && exchange->route->http->probe))
+        return true;
+    exchange->admitted = limit_enter(&exchange->server->share->requests);
+    exchange->admitted_ns = clock_now_ns();
+    return exchange->admitted;
+}
+
+/* As cheap as it can be, without fiber, span and middleware: this is done most often when there is no time for it. */
+static enum MHD_Result turn_away(struct exchange *exchange)
+{
+    exchange->server->stats.refused_requests++;
+    exchange->stage = STAGE_ANSWERED;
+    exchange->req.trace = trace_new();
+    answer_finish(exchange, fail(&exchange->req, ERR_RESOURCE_EXHAUSTED, "Too many requests are in work."));
+    return answer(exchange);
+}
+
 static enum MHD_Result serve_and_answer(struct exchange *exchange)
 {
+    if (!admit(exchange))
+        return turn_away(exchange);
     serve_in_fiber(exchange);
     return exchange->stage == STAGE_ANSWERED ? answer(exchange) : MHD_YES;
 }

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 
 #include "common/http.h"
+#include "common/limit.h"
 #include "common/list.h"
 #include "common/loop.h"
 #include "common/middleware.h"
@@ -33,7 +34,8 @@ struct http_share {
     const struct http_settings *settings;
     unsigned servers;
     int port;
-    atomic_uint connections, requests;
+    atomic_uint connections;
+    struct limit requests;
 };
 
 struct text {
@@ -56,7 +58,7 @@ struct http_server {
     unsigned route_count;
     struct MHD_Daemon *daemon;
     struct loop_watch daemon_watch;
-    struct loop_timer run_timer;
+    struct loop_timer run_timer, departure_timer;
     struct loop_watch listener; /* fd -1: not listening any more */
     struct loop_timer accept_timer;
     bool accept_failing;
@@ -113,6 +115,8 @@ struct exchange {
     struct carrier carrier;
     enum stage stage;
     bool suspended;
+    bool admitted;
+    int64_t admitted_ns;
     bool last;  /* the connection ends with this answer */
     bool early; /* answer before the body has come */
     bool queued;
@@ -167,6 +171,8 @@ enum MHD_Result exchange_handle(void *cls, struct MHD_Connection *mhd, const cha
                                 const char *version, const char *data, size_t *data_bytes, void **context);
 void exchange_completed(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code);
 void exchange_free(struct exchange *exchange);
+/* Cancels the requests of clients that have gone. */
+void exchanges_look(struct loop_timer *departure_timer);
 /* Only the first refusal counts. */
 void exchange_refuse(struct exchange *exchange, int status, enum err err, const char *detail);
 

@@ -14,7 +14,7 @@
 #include "common/mem.h"
 
 /* Beside the head itself its table of headers and the answer's head have to fit. */
-enum { MEMORY_BESIDE_HEAD = 16384 };
+enum { REQUESTS_LEAST = 64, MEMORY_BESIDE_HEAD = 16384 };
 
 static pthread_mutex_t shares_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list shares = {&shares, &shares};
@@ -31,6 +31,7 @@ static struct http_share *share_take(const struct http_settings *settings)
     if (!share) {
         share = mem_alloc(sizeof *share);
         share->settings = settings;
+        limit_init(&share->requests, REQUESTS_LEAST, (unsigned)settings->requests_max, settings->latency_target_ms);
         list_append(&shares, &share->list);
     }
     share->servers++;
@@ -122,6 +123,7 @@ static struct http_server *server_new(const struct worker *worker, const struct 
     server->route_count = route_count;
     server->listener.fd = -1;
     server->run_timer.fire = run_now;
+    server->departure_timer.fire = exchanges_look;
     server->drain_timer.fire = drain_over;
     list_init(&server->connections);
     list_init(&server->serving);
@@ -159,7 +161,9 @@ int http_server_port(const struct http_server *server)
 
 struct http_stats http_stats(const struct http_server *server)
 {
-    return server->stats;
+    struct http_stats stats = server->stats;
+    stats.requests_limit = limit_now(&server->share->requests);
+    return stats;
 }
 
 /* --- ending */
@@ -215,6 +219,7 @@ void http_server_close(struct http_server *server)
     MHD_stop_daemon(server->daemon);
     close_lingering(server);
     loop_timer_stop(server->loop, &server->run_timer);
+    loop_timer_stop(server->loop, &server->departure_timer);
     loop_timer_stop(server->loop, &server->drain_timer);
     server_free(server);
 }

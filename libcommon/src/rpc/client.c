@@ -16,6 +16,7 @@
 #include "common/rpc.h"
 #include "health.pb-c.h"
 #include "rpc/channel.h"
+#include "rpc/circuit.h"
 #include "rpc/counters.h"
 #include "rpc/health.h"
 #include "rpc/identity.h"
@@ -26,7 +27,8 @@ enum {
     SPARE_MAX = 128,
     DETAIL_BYTES_MAX = 1024,
     BACKOFF_FIRST_MS = 100,
-    BACKOFF_MAX_MS = 2000,
+    BACKOFF_MAX_MS = 1000,
+    CONNECT_TIMEOUT_MS = 2000,
     RESOLVE_AGAIN_MS = 1000,
     RETRY_PAUSE_MS = 20,
     RETRY_TENTHS_MAX = 100, /* ten retries ahead at most */
@@ -50,6 +52,7 @@ struct outgoing {
     grpc_status_code status;
     grpc_slice detail;
     struct fiber_wait wait;
+    int64_t begin_ns;
     bool abandoned; /* nobody waits any more */
 };
 
@@ -65,6 +68,7 @@ struct rpc_client {
     unsigned spare_count;
     struct fiber_wait *closing; /* who waits for the last call */
     atomic_uint running;
+    struct rpc_circuit circuit;
     struct rpc_counters counters;
 };
 
@@ -78,9 +82,11 @@ static grpc_channel *channel_new(const struct rpc_client_settings *settings, con
     rpc_args_int(&args, GRPC_ARG_ENABLE_RETRIES, 0);
     rpc_args_int(&args, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     rpc_args_int(&args, GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+    /* An address gets calls while it says that it serves. So one that is about to stop is left before it does. */
+    rpc_args_text(&args, GRPC_ARG_SERVICE_CONFIG, "{\"healthCheckConfig\":{\"serviceName\":\"\"}}");
     /* A peer that comes back, or moves, is found within two seconds. */
     rpc_args_int(&args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, BACKOFF_FIRST_MS);
-    rpc_args_int(&args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, BACKOFF_MAX_MS);
+    rpc_args_int(&args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS);
     rpc_args_int(&args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, BACKOFF_MAX_MS);
     rpc_args_int(&args, GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, RESOLVE_AGAIN_MS);
     /* Connections of its own for each loop, instead of one that all loops contend for. */
@@ -300,6 +306,9 @@ static enum err read_answer(struct request *req, struct outgoing *out, const str
                             void *out_pointer)
 {
     enum err err = rpc_status_err((int)out->status);
+    /* A server that shuts down cancels the calls that it gets meanwhile. When it was us, the request knows. */
+    if (err == ERR_CANCELLED && !out->client->closing && !from_peer(out))
+        err = ERR_UNAVAILABLE;
     if (err && !from_peer(out))
         return fail_for_core(req, out, err);
     if (err) {
@@ -313,9 +322,51 @@ static enum err read_answer(struct request *req, struct outgoing *out, const str
     return ERR_OK;
 }
 
+/* --- the circuit */
+
+/* Fails at once when the peer has not answered for a while. */
+static bool circuit_lets(struct request *req, struct rpc_client *client)
+{
+    struct rpc_circuit *circuit = &client->circuit;
+    if (!circuit->open)
+        return true;
+    bool connected = grpc_channel_check_connectivity_state(client->channel, 0) == GRPC_CHANNEL_READY;
+    if (rpc_circuit_lets(circuit, connected, clock_now_ns()))
+        return true;
+    rpc_count(&client->counters.cut);
+    fail(req, ERR_UNAVAILABLE, "%s is unavailable", client->name);
+    return false;
+}
+
+static enum rpc_verdict verdict_of(const struct outgoing *out, enum err err, int64_t now_ns)
+{
+    bool answered = out->wait.done && (out->status == GRPC_STATUS_OK || from_peer(out));
+    if (answered)
+        return RPC_ANSWERED;
+    if (err == ERR_UNAVAILABLE)
+        return RPC_UNANSWERED;
+    bool patient = now_ns - out->begin_ns >= RPC_CIRCUIT_PATIENCE_MS * NS_PER_MS;
+    return err == ERR_DEADLINE_EXCEEDED && patient ? RPC_UNANSWERED : RPC_SAYS_NOTHING;
+}
+
+static void judge(const struct outgoing *out, enum err err)
+{
+    struct rpc_client *client = out->client;
+    int64_t now_ns = clock_now_ns();
+    if (!rpc_circuit_judge(&client->circuit, verdict_of(out, err, now_ns), now_ns))
+        return;
+    if (client->circuit.open) {
+        rpc_count(&client->counters.circuits_opened);
+        log_event(LOG_WARN, "a peer does not answer, calls to it fail at once", log_text("peer", client->name));
+    } else {
+        rpc_count(&client->counters.circuits_closed);
+        log_event(LOG_INFO, "a peer answers again", log_text("peer", client->name));
+    }
+}
+
 /* --- calling */
 
-static struct outgoing *prepare(struct request *req, struct rpc_client *client)
+static struct outgoing *prepare(struct request *req, struct rpc_client *client, bool by_circuit)
 {
     if (request_check(req))
         return NULL;
@@ -323,6 +374,8 @@ static struct outgoing *prepare(struct request *req, struct rpc_client *client)
         fail(req, ERR_UNAVAILABLE, "%s is being left", client->name);
     } else if (atomic_load_explicit(&client->running, memory_order_relaxed) >= client->calls_max) {
         fail(req, ERR_UNAVAILABLE, "%s is overloaded", client->name);
+    } else if (by_circuit && !circuit_lets(req, client)) {
+        return NULL;
     } else {
         return outgoing_take(client);
     }
@@ -334,22 +387,26 @@ static enum err exchange(struct request *req, struct outgoing *out, const struct
                          const void *in, void *out_pointer)
 {
     struct rpc_client *client = out->client;
+    out->begin_ns = clock_now_ns();
     out->question = rpc_pack(in, rpc_packed_bytes(in));
     out->call = grpc_channel_create_registered_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
                                                     rpc_queue_core(client->queue), registered_call(client, procedure),
                                                     rpc_deadline_to_core(req->deadline_ns), NULL);
     if (!outgoing_start(out)) {
+        judge(out, ERR_INTERNAL);
         outgoing_free(out);
         return fail(req, ERR_INTERNAL, "the call to %s could not be made", client->name);
     }
     enum err err = request_wait(req, &out->wait);
     if (!out->wait.done) {
+        judge(out, err);
         out->abandoned = true;
         grpc_call_cancel(out->call, NULL);
         return err == ERR_DEADLINE_EXCEEDED ? fail(req, err, "%s did not answer in time", client->name) : err;
     }
     if (!err)
         err = read_answer(req, out, procedure, out_pointer);
+    judge(out, err);
     outgoing_free(out);
     return err;
 }
@@ -367,12 +424,10 @@ static enum err exchange_counted(struct request *req, struct outgoing *out, cons
 }
 
 /* One try, as telemetry sees it. */
-static enum err try_once(struct request *req, struct rpc_client *client, const struct rpc_procedure *procedure,
+static enum err try_once(struct request *req, struct outgoing *out, const struct rpc_procedure *procedure,
                          const void *in, void *out_pointer)
 {
-    struct outgoing *out = prepare(req, client);
-    if (!out)
-        return req->failure.err;
+    struct rpc_client *client = out->client;
     struct call call = {
         .kind = CALL_RPC_CLIENT,
         .name = procedure->name,
@@ -426,7 +481,10 @@ enum err rpc_call(struct request *req, struct rpc_client *client, const struct r
     if (client->retry_tenths < RETRY_TENTHS_MAX)
         client->retry_tenths++;
     for (int tries = 0;; tries++) {
-        enum err err = try_once(req, client, procedure, in, out_pointer);
+        struct outgoing *out = prepare(req, client, true);
+        if (!out)
+            return req->failure.err;
+        enum err err = try_once(req, out, procedure, in, out_pointer);
         if (err != ERR_UNAVAILABLE || !procedure->repeatable || tries == client->retries_max)
             return err;
         const struct failure failure = req->failure;
@@ -442,7 +500,7 @@ enum err rpc_call(struct request *req, struct rpc_client *client, const struct r
 
 enum err rpc_check(struct request *req, struct rpc_client *client)
 {
-    struct outgoing *out = prepare(req, client);
+    struct outgoing *out = prepare(req, client, false); /* health is asked in any case */
     if (!out)
         return req->failure.err;
     Grpc__Health__V1__HealthCheckRequest question;
@@ -459,6 +517,8 @@ enum err rpc_check(struct request *req, struct rpc_client *client)
 struct rpc_stats rpc_client_stats(const struct rpc_client *client)
 {
     const struct rpc_counters *c = &client->counters;
+    uint64_t closed = atomic_load_explicit(&c->circuits_closed, memory_order_relaxed);
+    uint64_t opened = atomic_load_explicit(&c->circuits_opened, memory_order_relaxed);
     return (struct rpc_stats){
         .started = atomic_load_explicit(&c->started, memory_order_relaxed),
         .ended = atomic_load_explicit(&c->ended, memory_order_relaxed),
@@ -466,6 +526,9 @@ struct rpc_stats rpc_client_stats(const struct rpc_client *client)
         .refused = atomic_load_explicit(&c->refused, memory_order_relaxed),
         .retried = atomic_load_explicit(&c->retried, memory_order_relaxed),
         .unretried = atomic_load_explicit(&c->unretried, memory_order_relaxed),
+        .circuits_opened = opened,
+        .cut = atomic_load_explicit(&c->cut, memory_order_relaxed),
+        .circuits_open = (unsigned)(opened - closed),
         .in_flight = atomic_load_explicit(&client->running, memory_order_relaxed),
     };
 }

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 struct rpc_counters {
-    _Atomic uint64_t started, ended, failed, refused, retried, unretried;
+    _Atomic uint64_t started, ended, failed, refused, retried, unretried, circuits_opened, circuits_closed, cut;
 };
 
 static inline void rpc_count(_Atomic uint64_t *counter)

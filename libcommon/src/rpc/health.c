@@ -182,7 +182,8 @@ void rpc_watch_arrived(struct rpc_place *place)
     rpc_place_post(place);
     if (atomic_fetch_add(&lane->server->watchers, 1) >= RPC_WATCHERS_MAX) {
         rpc_count(&lane->counters.refused);
-        watcher_end(watcher, ERR_RESOURCE_EXHAUSTED, "too many watchers");
+        /* What a client understands as: this server is not to be watched, take it as it is. */
+        watcher_end(watcher, ERR_UNIMPLEMENTED, "too many watchers");
     } else if (!read_question(watcher, payload)) {
         watcher_end(watcher, ERR_INVALID_ARGUMENT, "malformed HealthCheckRequest");
     } else {

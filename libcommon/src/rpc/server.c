@@ -11,7 +11,7 @@
 #include "rpc/identity.h"
 #include "rpc/serving.h"
 
-enum { PLACES = 64, PLACES_RARE = 8, HANDSHAKE_TIMEOUT_MS = 10000, PING_INTERVAL_MS_MAX = 5000 };
+enum { REQUESTS_LEAST = 128, PLACES = 64, PLACES_RARE = 8, HANDSHAKE_TIMEOUT_MS = 10000, PING_INTERVAL_MS_MAX = 5000 };
 
 /* --- setting up */
 
@@ -150,6 +150,7 @@ enum err rpc_server_open(struct rpc_server **out, const struct rpc_server_settin
 {
     struct rpc_server *server = mem_alloc(sizeof *server);
     server->settings = settings;
+    limit_init(&server->requests, REQUESTS_LEAST, (unsigned)settings->requests_max, settings->latency_target_ms);
     server->lane_count = worker_count;
     server->lanes = mem_array(worker_count, sizeof *server->lanes);
     atomic_store(&server->lanes_out, worker_count);
@@ -191,6 +192,11 @@ void rpc_server_serving(struct rpc_server *server, bool serving)
 {
     if (atomic_exchange(&server->serving, serving) != serving)
         tell_lanes(server);
+}
+
+unsigned rpc_server_watchers(const struct rpc_server *server)
+{
+    return atomic_load(&server->watchers);
 }
 
 /* --- the end: when every place, call and watcher of every lane has come home */
@@ -269,7 +275,7 @@ void rpc_server_close(struct rpc_server *server)
 
 struct rpc_stats rpc_server_stats(const struct rpc_server *server)
 {
-    struct rpc_stats stats = {.in_flight = (unsigned)atomic_load(&server->running)};
+    struct rpc_stats stats = {.in_flight = limit_in_flight(&server->requests), .limit = limit_now(&server->requests)};
     for (unsigned i = 0; i < server->lane_count; i++) {
         const struct rpc_counters *c = &server->lanes[i].counters;
         stats.started += atomic_load_explicit(&c->started, memory_order_relaxed);

@@ -218,7 +218,7 @@ static void serve(void *arg)
     if (err)
         rpc_count(&lane->counters.failed);
     if (serving->admitted)
-        atomic_fetch_sub(&lane->server->running, 1);
+        limit_leave(&lane->server->requests, serving->admitted_ns, clock_now_ns());
     send_answer(serving, err, err ? failure_text(&serving->request, err) : NULL, answer);
     serving_release(serving);
 }
@@ -256,13 +256,9 @@ static void refuse(struct rpc_serving *serving, enum err err, const char *text)
 
 static bool admit(struct rpc_serving *serving)
 {
-    struct rpc_server *server = serving->lane->server;
-    if (atomic_fetch_add(&server->running, 1) < server->settings->requests_max) {
-        serving->admitted = true;
-        return true;
-    }
-    atomic_fetch_sub(&server->running, 1);
-    return false;
+    serving->admitted = limit_enter(&serving->lane->server->requests);
+    serving->admitted_ns = clock_now_ns();
+    return serving->admitted;
 }
 
 void rpc_arrived(struct rpc_place *place)

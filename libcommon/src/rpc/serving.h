@@ -5,6 +5,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 
+#include "common/limit.h"
 #include "common/list.h"
 #include "common/request.h"
 #include "common/rpc.h"
@@ -50,6 +51,7 @@ struct rpc_serving {
     int cancelled;        /* written by grpc */
     bool running;         /* the handler */
     bool admitted;
+    int64_t admitted_ns;
     bool closing_started;
     unsigned holds; /* fiber and operations under way */
     struct arena arena;
@@ -82,7 +84,7 @@ struct rpc_server {
     int port;
     atomic_bool serving;
     atomic_bool draining;
-    atomic_int running;
+    struct limit requests;
     atomic_uint watchers;
     atomic_uint lanes_out;
     struct rpc_operation drained;

@@ -55,8 +55,8 @@ static enum err get_readyz(struct request *req, struct response *res)
 
 static const struct http_route routes[] = {
     {"GET", "/metrics", get_metrics},
-    {"GET", "/livez", get_livez},
-    {"GET", "/readyz", get_readyz},
+    {"GET", "/livez", get_livez, .probe = true},
+    {"GET", "/readyz", get_readyz, .probe = true},
 };
 
 enum err admin_open(struct seat *first)

@@ -16,7 +16,7 @@ struct app;
 /* The built-in admin port. */
 #define ADMIN_LISTEN ":9464"
 
-enum { PEERS_MAX = 4, CONSUMERS_MAX = 4, OBSERVERS_MAX = 40 };
+enum { PEERS_MAX = 4, CONSUMERS_MAX = 4, OBSERVERS_MAX = 56 };
 
 /* counter.c: what loops have done, for the main thread to wait for. */
 struct counter {

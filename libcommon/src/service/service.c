@@ -20,7 +20,7 @@
 #include "common/offload.h"
 #include "service/internal.h"
 
-enum { EXIT_FAILED = 1, EXIT_SETTINGS = 2, STEP_TIMEOUT_MS = 10000 };
+enum { EXIT_FAILED = 1, EXIT_SETTINGS = 2, STEP_TIMEOUT_MS = 10000, NOTICE_MS = 200, NOTICE_MAX_MS = 2000 };
 
 struct app *the_app;
 
@@ -223,13 +223,32 @@ static void rpc_drained(void *arg)
     counter_add(&app->drained);
 }
 
+/* Clients that watch are told, and go elsewhere, before their connections are ended: a call that meets the end of a
+ * connection on its way is lost. So we wait until no more calls come, or for so long as a client may be expected to
+ * take. */
+static void give_notice(struct app *app, int64_t until_ns)
+{
+    rpc_server_serving(app->rpc, false);
+    if (rpc_server_watchers(app->rpc) == 0)
+        return;
+    int64_t longest_ns = clock_now_ns() + NOTICE_MAX_MS * NS_PER_MS;
+    uint64_t before;
+    do {
+        before = rpc_server_stats(app->rpc).started;
+        int64_t left_ms = ((until_ns < longest_ns ? until_ns : longest_ns) - clock_now_ns()) / NS_PER_MS;
+        if (left_ms <= 0)
+            return;
+        poll(NULL, 0, left_ms < NOTICE_MS ? (int)left_ms : NOTICE_MS);
+    } while (rpc_server_stats(app->rpc).started > before);
+}
+
 /* No new work; what runs gets its time. */
 static void drain(struct app *app)
 {
     int64_t until_ns = clock_now_ns() + app->settings->drain_timeout_ms * NS_PER_MS;
     unsigned waiting = app->service->http_listen ? app->seat_count : 0;
     if (app->rpc) {
-        rpc_server_serving(app->rpc, false);
+        give_notice(app, until_ns);
         rpc_server_drain(app->rpc, rpc_drained, app);
         waiting++;
     }

@@ -27,6 +27,9 @@ static struct rpc_stats sum_of_peers(const struct seat *seat)
         sum.refused += one.refused;
         sum.retried += one.retried;
         sum.unretried += one.unretried;
+        sum.circuits_opened += one.circuits_opened;
+        sum.circuits_open += one.circuits_open;
+        sum.cut += one.cut;
         sum.in_flight += one.in_flight;
     }
     return sum;
@@ -76,9 +79,14 @@ static struct figures sum_figures(struct app *app)
         sum.http.refused_connections += one.http.refused_connections;
         sum.http.refused_requests += one.http.refused_requests;
         sum.http.timeouts += one.http.timeouts;
+        sum.http.departures += one.http.departures;
+        sum.http.requests_limit = one.http.requests_limit; /* one for all loops */
         sum.peers.refused += one.peers.refused;
         sum.peers.retried += one.peers.retried;
         sum.peers.unretried += one.peers.unretried;
+        sum.peers.circuits_opened += one.peers.circuits_opened;
+        sum.peers.circuits_open += one.peers.circuits_open;
+        sum.peers.cut += one.peers.cut;
         sum.peers.in_flight += one.peers.in_flight;
         sum.db.connections_up += one.db.connections_up;
         sum.db.in_flight += one.db.in_flight;
@@ -86,6 +94,8 @@ static struct figures sum_figures(struct app *app)
         sum.db.refused += one.db.refused;
         sum.db.abandoned += one.db.abandoned;
         sum.db.reconnects += one.db.reconnects;
+        sum.db.cancels += one.db.cancels;
+        sum.db.cancels_failed += one.db.cancels_failed;
         sum.db.batches += one.db.batches;
         sum.db.batched_rows += one.db.batched_rows;
         sum.stream.in_flight += one.stream.in_flight;
@@ -116,16 +126,23 @@ FIGURE(http_connections, http.connections)
 FIGURE(http_refused_connections, http.refused_connections)
 FIGURE(http_refused_requests, http.refused_requests)
 FIGURE(http_timeouts, http.timeouts)
+FIGURE(http_departures, http.departures)
+FIGURE(http_limit, http.requests_limit)
 FIGURE(client_in_flight, peers.in_flight)
 FIGURE(client_refused, peers.refused)
 FIGURE(client_retried, peers.retried)
 FIGURE(client_unretried, peers.unretried)
+FIGURE(client_circuits_open, peers.circuits_open)
+FIGURE(client_circuits_opened, peers.circuits_opened)
+FIGURE(client_cut, peers.cut)
 FIGURE(db_connections, db.connections_up)
 FIGURE(db_in_flight, db.in_flight)
 FIGURE(db_waiting, db.waiting)
 FIGURE(db_refused, db.refused)
 FIGURE(db_abandoned, db.abandoned)
 FIGURE(db_reconnects, db.reconnects)
+FIGURE(db_cancels, db.cancels)
+FIGURE(db_cancels_failed, db.cancels_failed)
 FIGURE(db_batches, db.batches)
 FIGURE(db_batched_rows, db.batched_rows)
 FIGURE(stream_in_flight, stream.in_flight)
@@ -138,6 +155,11 @@ FIGURE(stream_errors, stream.errors)
 static double rpc_in_flight(struct app *app)
 {
     return app->rpc ? rpc_server_stats(app->rpc).in_flight : 0;
+}
+
+static double rpc_limit(struct app *app)
+{
+    return app->rpc ? rpc_server_stats(app->rpc).limit : 0;
 }
 
 static double rpc_refused(struct app *app)
@@ -182,6 +204,12 @@ static double offload_refused(struct app *app)
     return (double)offload_stats().refused;
 }
 
+static double log_lost(struct app *app)
+{
+    (void)app;
+    return (double)log_lost_bytes();
+}
+
 #define COUNTS OTEL_OBSERVABLE_COUNTER
 #define HOLDS  OTEL_OBSERVABLE_UP_DOWN_COUNTER
 #define STANDS OTEL_OBSERVABLE_GAUGE
@@ -190,6 +218,7 @@ static const struct observed of_all[] = {
     {HOLDS, "bodega.loop.fibers", "{fiber}", "Fibers that have not ended.", fibers},
     {HOLDS, "bodega.offload.queue.size", "{call}", "Calls that wait for an offload thread.", offload_waiting},
     {COUNTS, "bodega.offload.refused", "{call}", "Calls refused because the offload queue was full.", offload_refused},
+    {COUNTS, "bodega.log.lost", "By", "Log lines lost because nobody read standard error.", log_lost},
 };
 
 static const struct observed of_http[] = {
@@ -199,10 +228,14 @@ static const struct observed of_http[] = {
     {COUNTS, "bodega.http.server.refused_requests", "{request}", "Requests beyond the limit.", http_refused_requests},
     {COUNTS, "bodega.http.server.timeouts", "{connection}", "Connections ended because the client was too slow.",
      http_timeouts},
+    {COUNTS, "bodega.http.server.departures", "{request}", "Requests cancelled because the client had gone.",
+     http_departures},
+    {HOLDS, "bodega.http.server.limit", "{request}", "Requests that may be in work now.", http_limit},
 };
 
 static const struct observed of_rpc[] = {
     {HOLDS, "bodega.rpc.server.in_flight", "{call}", "Calls in work.", rpc_in_flight},
+    {HOLDS, "bodega.rpc.server.limit", "{call}", "Calls that may be in work now.", rpc_limit},
     {COUNTS, "bodega.rpc.server.refused", "{call}", "Calls beyond the limit.", rpc_refused},
 };
 
@@ -212,6 +245,12 @@ static const struct observed of_peers[] = {
     {COUNTS, "bodega.rpc.client.retries", "{call}", "Calls made again after the peer was unavailable.", client_retried},
     {COUNTS, "bodega.rpc.client.retries_refused", "{call}", "Calls not made again because there had been too many.",
      client_unretried},
+    {HOLDS, "bodega.rpc.client.circuits_open", "{circuit}", "Peers that do not answer, of each loop.",
+     client_circuits_open},
+    {COUNTS, "bodega.rpc.client.circuits_opened", "{circuit}", "How often a peer ceased to answer.",
+     client_circuits_opened},
+    {COUNTS, "bodega.rpc.client.cut", "{call}", "Calls that failed at once because the peer had ceased to answer.",
+     client_cut},
 };
 
 static const struct observed of_tls[] = {
@@ -229,6 +268,10 @@ static const struct observed of_db[] = {
     {COUNTS, "bodega.db.client.refused", "{query}", "Queries refused because the queue was full.", db_refused},
     {COUNTS, "bodega.db.client.abandoned", "{query}", "Queries whose caller did not wait for the answer.",
      db_abandoned},
+    {COUNTS, "bodega.db.client.cancels", "{query}", "Cancel requests for queries that nobody waited for any more.",
+     db_cancels},
+    {COUNTS, "bodega.db.client.cancels_failed", "{query}", "Cancel requests that could not be sent.",
+     db_cancels_failed},
     {COUNTS, "bodega.db.client.reconnects", "{connection}", "Connections made again after a loss.", db_reconnects},
     {COUNTS, "bodega.db.client.batches", "{batch}", "Coalesced statements executed.", db_batches},
     {COUNTS, "bodega.db.client.batched_rows", "{row}", "Rows that shared them.", db_batched_rows},

@@ -1,0 +1,151 @@
+/* Ten times more than the shop can do: what does it still do, how soon, and how soon is it well again? The load client
+ * shares the machine with the shop; so what it takes is missing in what is measured. SECONDS_EACH=10, PATTERN=orders,
+ * reads or mixed, FACTOR=10. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/mem.h"
+#include "common/uuid.h"
+#include "load/client.h"
+#include "support/shop.h"
+
+enum { CONNECTIONS_PEAK = 32, CONNECTIONS = 500 };
+
+static const char product[] = "90000000-0000-4000-8000-000000000001";
+static struct shop shop;
+static char *user_id;
+static unsigned series;
+
+static int number_of(const char *variable, int otherwise)
+{
+    const char *text = getenv(variable);
+    return text && *text ? atoi(text) : otherwise;
+}
+
+static const char *pattern(void)
+{
+    const char *text = getenv("PATTERN");
+    return text && *text ? text : "orders";
+}
+
+static size_t write_read(char out[LOAD_REQUEST_BYTES_MAX])
+{
+    return (size_t)snprintf(out, LOAD_REQUEST_BYTES_MAX, "GET /api/users/%s HTTP/1.1\r\nHost: shop\r\n\r\n", user_id);
+}
+
+static size_t write_order(uint64_t number, char out[LOAD_REQUEST_BYTES_MAX])
+{
+    char body[256];
+    int bytes =
+        snprintf(body, sizeof body, "{\"user_id\":\"%s\",\"product_id\":\"%s\",\"quantity\":1}", user_id, product);
+    return (size_t)snprintf(out, LOAD_REQUEST_BYTES_MAX,
+                            "POST /api/orders HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n"
+                            "Idempotency-Key: over-%u-%lu\r\nContent-Length: %d\r\n\r\n%s",
+                            series, (unsigned long)number, bytes, body);
+}
+
+static size_t write_request(void *arg, uint64_t number, char out[LOAD_REQUEST_BYTES_MAX])
+{
+    const char *kind = arg;
+    bool order = strcmp(kind, "orders") == 0 || (strcmp(kind, "mixed") == 0 && number % 4 == 0);
+    return order ? write_order(number, out) : write_read(out);
+}
+
+static void run(double rate, double seconds, struct load *load)
+{
+    struct load_plan plan = {.ports = {shop.services[SHOP_GATEWAY].port},
+                             .port_count = 1,
+                             .connections = rate > 0 ? CONNECTIONS : CONNECTIONS_PEAK,
+                             .rate = rate,
+                             .duration_ms = (int64_t)(seconds * 1000),
+                             .give_up_ms = 20000,
+                             .write = write_request,
+                             .arg = (void *)(uintptr_t)pattern()};
+    series++;
+    *load = (struct load){.last_other = 0};
+    load_run(&plan, load);
+}
+
+static double rate_of(const struct load *load, uint64_t count)
+{
+    return (double)count / ((double)load->took_ns / 1e9);
+}
+
+static void print_run(const char *name, const struct load *load)
+{
+    uint64_t all = load->taken + load->refused + load->other + load->failed;
+    printf("%-22s %9.0f %9.0f %8.1f %8.1f %9.0f %8.1f %8lu\n", name, rate_of(load, all), rate_of(load, load->taken),
+           load_percentile_ms(&load->taken_times, 0.5), load_percentile_ms(&load->taken_times, 0.99),
+           rate_of(load, load->refused), load_percentile_ms(&load->refused_times, 0.99),
+           (unsigned long)(load->failed + load->other));
+    fflush(stdout);
+}
+
+static long memory_kib(enum shop_service service, const char *field)
+{
+    char path[64], line[256];
+    long value = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)shop.services[service].pid);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, field, strlen(field)) == 0)
+            value = strtol(line + strlen(field), NULL, 10);
+    if (file)
+        fclose(file);
+    return value;
+}
+
+static void print_memory(const char *when)
+{
+    printf("%s, MiB now/most:", when);
+    for (int i = 0; i < SHOP_SERVICES; i++)
+        printf("  %s %ld/%ld", shop.services[i].name, memory_kib(i, "VmRSS:") / 1024, memory_kib(i, "VmHWM:") / 1024);
+    printf("\n");
+}
+
+static void judge(const char *what, bool holds, double value, double wanted)
+{
+    printf("%-52s %8.1f %8.1f  %s\n", what, value, wanted, holds ? "yes" : "NO");
+}
+
+int main(void)
+{
+    static const char *const settings[] = {"LOG_LEVEL=error", NULL};
+    double seconds = number_of("SECONDS_EACH", 10), factor = number_of("FACTOR", 10);
+    static struct load peak, usual, over, settling, after;
+    shop.settings = settings;
+    shop_open(&shop);
+    user_id = shop_add_user(&shop);
+    shop_add_product(&shop, product, 1000000000);
+    printf("%s, %.0f times the peak; %d s each\n\n%-22s %9s %9s %8s %8s %9s %8s %8s\n", pattern(), factor, (int)seconds,
+           "", "asked/s", "taken/s", "p50 ms", "p99 ms", "503/s", "p99 ms", "failed");
+    run(0, seconds / 2, &peak); /* warms up */
+    run(0, seconds, &peak);
+    print_run("peak (closed, 32)", &peak);
+    double most = rate_of(&peak, peak.taken);
+    run(0.7 * most, seconds, &usual);
+    print_run("70 %", &usual);
+    print_memory("before");
+    run(factor * most, seconds, &over);
+    print_run("overload", &over);
+    print_memory("overload");
+    run(0.7 * most, 5, &settling);
+    print_run("70 %, first 5 s after", &settling);
+    run(0.7 * most, seconds, &after);
+    print_run("70 %, then", &after);
+    double goodput = 100 * rate_of(&over, over.taken) / most;
+    double p99 = load_percentile_ms(&over.taken_times, 0.99), usual_p99 = load_percentile_ms(&usual.taken_times, 0.99);
+    double refused = load_percentile_ms(&over.refused_times, 0.99);
+    double after_p99 = load_percentile_ms(&after.taken_times, 0.99);
+    printf("\n%-52s %8s %8s\n", "", "measured", "wanted");
+    judge("goodput under overload, % of the peak, at least", goodput >= 90, goodput, 90);
+    judge("p99 of what was let in, ms, at most 3 times that at 70 %", p99 <= 3 * usual_p99, p99, 3 * usual_p99);
+    judge("p99 of refusals, ms, at most", refused <= 5, refused, 5);
+    judge("5 s later: p99, ms, at most 1.5 times that before", after_p99 <= 1.5 * usual_p99, after_p99,
+          1.5 * usual_p99);
+    free(user_id);
+    shop_close(&shop);
+    return 0;
+}
