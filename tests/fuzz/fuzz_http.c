@@ -303,7 +303,9 @@ static void take_answer(struct output *output, bool is_head, struct answer *out)
     if (out->status == 100)
         return;
     FUZZ_CHECK(length >= 0 || out->status == 204);
-    out->body_bytes = length < 0 || is_head ? 0 : (size_t)length;
+    /* Of a method with a NUL behind HEAD the two of us disagree; it is refused, and the connection ends. */
+    bool bare = is_head && !(out->last && output->at < output->end);
+    out->body_bytes = length < 0 || bare ? 0 : (size_t)length;
     FUZZ_CHECK(out->body_bytes <= (size_t)(output->end - output->at));
     out->body = output->at;
     output->at += out->body_bytes;
@@ -365,7 +367,9 @@ static void check_talk(const char *data, size_t bytes)
         check_request(&strict, &calls[answers - 1]);
         used += strict.bytes;
     }
-    FUZZ_CHECK(answers >= call_count);
+    /* After a head that filled libmicrohttpd's memory there may be none left for the refusal. */
+    if (answers < call_count)
+        FUZZ_CHECK(answers + 1 == call_count && calls[answers].refused && client.closed && !client.kept);
     /* Nor is a good request swallowed. */
     if (client.kept)
         FUZZ_CHECK(strict_read(data + used, bytes - used, &strict) != STRICT_GOOD);
