@@ -195,13 +195,20 @@ FUZZ_BINS := $(patsubst tests/fuzz/fuzz_%.c,$(FUZZ_DIR)/%,$(wildcard tests/fuzz/
 
 fuzz-built: $(FUZZ_BINS)
 
-$(FUZZ_BINS): $(FUZZ_DIR)/%: $(OUT)/obj/tests/fuzz/fuzz_%.o $(LIB)
+$(FUZZ_BINS): $(FUZZ_DIR)/%: $(OUT)/obj/tests/fuzz/fuzz_%.o $(GEN_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)clang -fsanitize=fuzzer,address,undefined -pie -o $@ $(filter %.o %.a,$^) $(LIBS_shared)
+	$(Q)clang -fsanitize=fuzzer,address,undefined -pie -o $@ $(filter %.o,$^) $(LIB) $(LIBS_shared)
+
+$(FUZZ_DIR)/http: $(OUT)/obj/tests/fuzz/http_strict.o
+$(FUZZ_DIR)/http $(FUZZ_DIR)/redis: $(OUT)/obj/tests/fuzz/no_yield.o
+$(FUZZ_DIR)/json: $(OUT)/obj/services/api-gateway/api.o $(call rules_of,api-gateway)
+$(FUZZ_DIR)/rpc: $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/fuzz/rpc_*.c)) \
+	$(call rules_of,user-service) $(call rules_of,order-service) $(call rules_of,inventory-service)
+$(FUZZ_DIR)/events: $(OUT)/obj/services/inventory-service/consumer.o
 
 fuzzers: | $(READY) $(PROTO_H)
-	@$(MAKE) --no-print-directory MODE=fuzz CC=clang LIB_DIRS='base config loop otel' fuzz-built
+	@$(MAKE) --no-print-directory MODE=fuzz CC=clang fuzz-built
 
 fuzz: fuzzers ## the fuzzers, one after the other (TIME=60 seconds each, ONLY=settings)
 	@ONLY=$(ONLY) tests/fuzz/run $(FUZZ_DIR) $(or $(TIME),60)

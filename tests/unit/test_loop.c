@@ -107,6 +107,28 @@ static void test_a_watch_removed_in_the_same_turn_hears_nothing(void **state)
     close(one[0]), close(one[1]), close(two[0]), close(two[1]);
 }
 
+static void start_again(struct loop_timer *timer)
+{
+    loop_timer_start(loop, timer, 0);
+}
+
+static void test_a_timer_that_starts_itself_again_at_once_starves_nobody(void **state)
+{
+    (void)state;
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    loop = loop_new();
+    struct loop_timer eager = {.fire = start_again};
+    struct pipe_watch a = {.watch = {.fd = pair[0], .ready = read_and_stop}};
+    loop_timer_start(loop, &eager, 0);
+    loop_watch(loop, &a.watch, EPOLLIN);
+    assert_int_equal(write(pair[1], "x", 1), 1);
+    loop_run(loop);
+    assert_int_equal(a.seen, 1);
+    loop_free(loop);
+    close(pair[0]), close(pair[1]);
+}
+
 static void test_many_watches_keep_their_places(void **state)
 {
     (void)state;
@@ -531,6 +553,7 @@ int main(void)
         cmocka_unit_test(test_timers_fire_in_order_of_time),
         cmocka_unit_test(test_a_moved_timer_fires_once_at_its_new_time),
         cmocka_unit_test(test_a_watch_removed_in_the_same_turn_hears_nothing),
+        cmocka_unit_test(test_a_timer_that_starts_itself_again_at_once_starves_nobody),
         cmocka_unit_test(test_many_watches_keep_their_places),
         cmocka_unit_test(test_posts_from_threads_run_once_and_in_order),
         cmocka_unit_test(test_hooks_run_before_the_loop_sleeps),

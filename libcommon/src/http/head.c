@@ -139,12 +139,20 @@ static void check_single(struct exchange *exchange)
             refuse_and_close(exchange, 400, "A header that may come once comes twice.");
 }
 
+/* libmicrohttpd compares what was received, with spaces behind it: what it does not take for chunks, it reads to the
+ * end of the connection. */
+static bool is_chunked(const struct exchange *exchange)
+{
+    const char *coding = MHD_lookup_connection_value(exchange->mhd, MHD_HEADER_KIND, "Transfer-Encoding");
+    return exchange->http_1_1 && coding && strcasecmp(coding, "chunked") == 0;
+}
+
 static void check_framing(struct exchange *exchange)
 {
     const struct header *coding = find(exchange, "Transfer-Encoding");
     const struct header *length = find(exchange, "Content-Length");
     exchange->chunked = coding != NULL;
-    if (coding && (length || !exchange->http_1_1 || strcasecmp(coding->value, "chunked") != 0))
+    if (coding && (length || !is_chunked(exchange)))
         refuse_and_close(exchange, 400, "The body's length cannot be told.");
     if (!length)
         return;
@@ -188,7 +196,8 @@ void head_read(struct exchange *exchange, const char *url, const char *method, c
     size_t method_length = strlen(method);
     struct head_scan scan = {.exchange = exchange, .next = version + strlen(version) + 2};
     bool line_good = is_token(method, method_length) && url == method + method_length + 1 &&
-                     version == url + exchange->target_bytes + 1 && !strchr(exchange->target, ' ');
+                     version == url + exchange->target_bytes + 1 && !strchr(exchange->target, ' ') &&
+                     !has_control(exchange->target, strlen(exchange->target));
     exchange->http_1_1 = strcmp(version, "HTTP/1.0") != 0;
     MHD_get_connection_values_n(exchange->mhd, MHD_HEADER_KIND, scan_header, &scan);
     const union MHD_ConnectionInfo *size =

@@ -138,7 +138,7 @@ static void refuse(struct http_server *server, int fd, const struct sockaddr *ad
         close(fd);
 }
 
-static void admit(struct http_server *server, int fd, const struct sockaddr *address, socklen_t length)
+void listener_admit(struct http_server *server, int fd, const struct sockaddr *address, socklen_t length)
 {
     struct connection *connection = connection_new(server, fd, address);
     connection->counted = true;
@@ -170,7 +170,7 @@ static bool accept_one(struct http_server *server)
         atomic_fetch_sub(&share->connections, 1);
         refuse(server, fd, address);
     } else {
-        admit(server, fd, address, length);
+        listener_admit(server, fd, address, length);
     }
     return true;
 }

@@ -122,11 +122,14 @@ void loop_timer_start(struct loop *loop, struct loop_timer *timer, int64_t at_ns
     sift_up(loop, timer, ++loop->timer_count);
 }
 
+/* A timer that starts itself again at once has its turn in the next round. */
 static bool run_timers(struct loop *loop)
 {
     bool any = false;
-    while (loop->timer_count > 0 && loop->timers[1]->at_ns <= loop->now_ns) {
+    for (unsigned left = loop->timer_count; left > 0 && loop->timer_count > 0; left--) {
         struct loop_timer *timer = loop->timers[1];
+        if (timer->at_ns > loop->now_ns)
+            break;
         loop_timer_stop(loop, timer);
         timer->fire(timer);
         any = true;
