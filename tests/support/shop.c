@@ -67,8 +67,11 @@ static void set_environment(const struct shop *shop, enum shop_service service)
     }
     snprintf(text, sizeof text, "127.0.0.1:%d", shop->services[service].port);
     setenv(service == SHOP_GATEWAY ? "HTTP_LISTEN" : "RPC_LISTEN", text, 1);
-    setenv("ADMIN_LISTEN", "127.0.0.1:0", 1);
-    setenv("TLS_MODE", "off", 1); /* unless the test's settings say otherwise, the same below */
+    snprintf(text, sizeof text, "127.0.0.1:%d", shop->services[service].admin_port);
+    setenv("ADMIN_LISTEN", text, 1);
+    /* Unless the test's settings say otherwise. */
+    setenv("TLS_MODE", "off", 1);
+    setenv("AUTH_MODE", "optional", 1);
     setenv("OTEL_SDK_DISABLED", "true", 1);
     for (const char *const *setting = shop->settings; setting && *setting; setting++)
         putenv((char *)(uintptr_t)*setting);
@@ -184,7 +187,8 @@ void shop_open(struct shop *shop)
     snprintf(shop->directory, sizeof shop->directory, "%s/bodega-shop-XXXXXX", tmp ? tmp : "/tmp");
     assert_non_null(mkdtemp(shop->directory));
     for (int i = 0; i < SHOP_SERVICES; i++)
-        shop->services[i] = (struct shop_process){.name = names[i], .port = test_free_port()};
+        shop->services[i] =
+            (struct shop_process){.name = names[i], .port = test_free_port(), .admin_port = test_free_port()};
     snprintf(shop->base_url, sizeof shop->base_url, "http://127.0.0.1:%d", shop->services[SHOP_GATEWAY].port);
     if (shop->prepare)
         shop->prepare(shop);

@@ -13,7 +13,7 @@ enum shop_service { SHOP_USER, SHOP_INVENTORY, SHOP_ORDER, SHOP_GATEWAY, SHOP_SE
 struct shop_process {
     const char *name;
     pid_t pid; /* 0: not running */
-    int port;
+    int port, admin_port;
 };
 
 struct shop {
