@@ -42,7 +42,7 @@ CFLAGS_GEN := $(filter-out -W%,$(CFLAGS))
 
 # libpq, libcurl and libmicrohttpd are our own static builds in every mode; the rest is Debian's,
 # static in the release, shared elsewhere (the sanitizers tell their code from ours by that).
-PACKAGED := grpc libprotobuf-c hiredis libcyaml yaml-0.1 jansson libssl libcrypto zlib
+PACKAGED := grpc libprotobuf-c hiredis libcyaml yaml-0.1 jansson libsodium libssl libcrypto zlib
 LIBS_PARTS := $(PARTS)/lib/libcurl.a $(PARTS)/lib/libpq.a $(PARTS)/lib/libpgcommon.a $(PARTS)/lib/libpgport.a $(PARTS)/lib/libmicrohttpd.a
 # glibc warns about name look-ups in static programs; those that we use work without shared libraries (ARCHITECTURE.md).
 # Those lines are left out of what the linker says, and nothing else is: --no-warnings would hide errors too.

@@ -221,6 +221,7 @@ rpc:
   listen: $(address order-service)
 peers:
   inventory-service: $(address inventory-service)
+  user-service: $(address user-service)
 database:
   url: postgres://postgres@$(address postgres)/ecommerce
 redis:
@@ -233,6 +234,7 @@ rpc:
   listen: $(address inventory-service)
 peers:
   order-service: $(address order-service)
+  user-service: $(address user-service)
 database:
   url: postgres://postgres@$(address postgres)/ecommerce
 redis:
@@ -241,6 +243,8 @@ END
         ;;
     esac
     cat <<END
+auth:
+  mode: optional
 log:
   level: info
 END

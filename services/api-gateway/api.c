@@ -18,6 +18,7 @@ const struct rpc_procedure find_user = REPEATABLE("user.User/GetUser", user__get
 static const struct json_field user_draft_fields[] = {
     {"email", offsetof(User__CreateUserRequest, email), JSON_FIELD_TEXT},
     {"name", offsetof(User__CreateUserRequest, name), JSON_FIELD_TEXT},
+    {"password", offsetof(User__CreateUserRequest, password), JSON_FIELD_TEXT, .optional = true, .min = 1, .max = 128},
 };
 const struct json_shape user_draft_shape = JSON_SHAPE(User__CreateUserRequest, user_draft_fields);
 
@@ -27,6 +28,25 @@ static const struct json_field user_fields[] = {
     {"name", offsetof(User__UserResponse, name), JSON_FIELD_TEXT},
 };
 const struct json_shape user_shape = JSON_SHAPE(User__UserResponse, user_fields);
+
+/* --- log-in */
+
+const struct rpc_procedure log_in = RPC_PROCEDURE("user.User/Login", user__login_request, user__login_response);
+const struct rpc_procedure list_keys =
+    REPEATABLE("user.User/ListKeys", user__list_keys_request, user__list_keys_response);
+
+static const struct json_field login_draft_fields[] = {
+    {"email", offsetof(User__LoginRequest, email), JSON_FIELD_TEXT},
+    {"password", offsetof(User__LoginRequest, password), JSON_FIELD_TEXT},
+};
+const struct json_shape login_draft_shape = JSON_SHAPE(User__LoginRequest, login_draft_fields);
+
+static const struct json_field login_fields[] = {
+    {"access_token", offsetof(User__LoginResponse, access_token), JSON_FIELD_TEXT},
+    {"token_type", offsetof(User__LoginResponse, token_type), JSON_FIELD_TEXT},
+    {"expires_in", offsetof(User__LoginResponse, expires_in), JSON_FIELD_INT32, .max = AUTH_TOKEN_LIFE_S},
+};
+const struct json_shape login_shape = JSON_SHAPE(User__LoginResponse, login_fields);
 
 /* --- orders */
 

@@ -1,4 +1,5 @@
-#include "common/service.h"
+#include <string.h>
+
 #include "gateway.h"
 #include "inventory.pb-c.h"
 #include "order.pb-c.h"
@@ -63,6 +64,34 @@ enum err get_user(struct request *req, struct response *res)
     return json_write(req, res, 200, &user_shape, user);
 }
 
+enum err post_login(struct request *req, struct response *res)
+{
+    const struct gateway_settings *settings = req->worker->settings;
+    User__LoginRequest in = USER__LOGIN_REQUEST__INIT;
+    User__LoginResponse *token;
+    enum err err = json_read(req, &login_draft_shape, &in);
+    if (err)
+        return err;
+    in.client_address = client_address(req, http_peer(req), http_header(req, "X-Forwarded-For"), settings->proxies);
+    err = call(req, PEER_USER, &log_in, &in, &token);
+    if (err)
+        return err;
+    response_header(req, res, "Cache-Control", "no-store");
+    return json_write(req, res, 200, &login_shape, token);
+}
+
+enum err get_jwks(struct request *req, struct response *res)
+{
+    const User__ListKeysRequest in = USER__LIST_KEYS_REQUEST__INIT;
+    User__ListKeysResponse *keys;
+    enum err err = call(req, PEER_USER, &list_keys, &in, &keys);
+    if (err)
+        return err;
+    res->content_type = "application/json";
+    res->body = (struct bytes){keys->jwks, strlen(keys->jwks)};
+    return ERR_OK;
+}
+
 enum err post_order(struct request *req, struct response *res)
 {
     Order__CreateOrderRequest in = ORDER__CREATE_ORDER_REQUEST__INIT;
@@ -108,9 +137,9 @@ enum err get_orders(struct request *req, struct response *res)
     Order__ListOrdersResponse *page;
     const char *user_id = http_query(req, "user_id");
     const char *cursor = http_query(req, "cursor");
-    if (!user_id)
+    if (!user_id && !req->principal)
         return fail(req, ERR_INVALID_ARGUMENT, "user_id: missing, expected a UUID");
-    in.user_id = arena_print(req->arena, "%s", user_id);
+    in.user_id = user_id ? arena_print(req->arena, "%s", user_id) : uuid_print(req->arena, req->principal->id);
     in.cursor = arena_print(req->arena, "%s", cursor ? cursor : "");
     enum err err = list_limit_read(req, http_query(req, "limit"), &in.limit);
     if (!err)

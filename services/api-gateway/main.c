@@ -1,18 +1,25 @@
 #include "common/mem.h"
-#include "common/service.h"
 #include "gateway.h"
+#include "user.pb-c.h"
 
 static const struct http_route routes[] = {
-    {"GET", "/health", get_health, .probe = true},
-    {"GET", "/ready", get_ready, .probe = true},
-    {"POST", "/api/users", post_user},
-    {"GET", "/api/users/:id", get_user},
-    {"POST", "/api/orders", post_order},
-    {"GET", "/api/orders", get_orders},
-    {"GET", "/api/orders/:id", get_order},
-    {"POST", "/api/orders/:id/cancel", post_cancel},
-    {"GET", "/api/inventory/:product_id", get_inventory},
-    {"PUT", "/api/inventory/:product_id", put_inventory},
+    {"GET", "/health", get_health, .access = ACCESS_PUBLIC, .probe = true},
+    {"GET", "/ready", get_ready, .access = ACCESS_PUBLIC, .probe = true},
+    {"POST", "/api/users", post_user, .access = ACCESS_PUBLIC},
+    {"GET", "/api/users/:id", get_user, .access = ACCESS_USER},
+    {"POST", "/api/orders", post_order, .access = ACCESS_USER},
+    {"GET", "/api/orders", get_orders, .access = ACCESS_USER},
+    {"GET", "/api/orders/:id", get_order, .access = ACCESS_USER},
+    {"POST", "/api/orders/:id/cancel", post_cancel, .access = ACCESS_USER},
+    {"GET", "/api/inventory/:product_id", get_inventory, .access = ACCESS_PUBLIC},
+    {"PUT", "/api/inventory/:product_id", put_inventory, .access = ACCESS_ADMIN},
+    {"POST", "/api/auth/login", post_login, .access = ACCESS_PUBLIC},
+    {"GET", "/.well-known/jwks.json", get_jwks, .access = ACCESS_PUBLIC},
+};
+
+static const struct setting settings[] = {
+    {"http.proxies", SETTING_INT, offsetof(struct gateway_settings, proxies), "0", "HTTP_PROXIES", 0, 16,
+     .help = "proxies in front that add to X-Forwarded-For; 0: the connection's address is the client's"},
 };
 
 static const struct service_peer peers[] = {
@@ -20,6 +27,9 @@ static const struct service_peer peers[] = {
     [PEER_ORDER] = {"order-service", "ORDER_SERVICE_ADDR", "localhost:50052"},
     [PEER_INVENTORY] = {"inventory-service", "INVENTORY_SERVICE_ADDR", "localhost:50053"},
 };
+
+static const struct service_auth auth = {
+    .peer = PEER_USER, .procedure = &list_keys, .jwks = offsetof(User__ListKeysResponse, jwks)};
 
 int main(int argc, char **argv)
 {
@@ -33,6 +43,10 @@ int main(int argc, char **argv)
         .peers = peers,
         .peer_count = array_count(peers),
         .peer_retries = 2,
+        .auth = &auth,
+        .settings = settings,
+        .setting_count = array_count(settings),
+        .settings_bytes = sizeof(struct gateway_settings),
     };
     return service_main(&service, argc, argv);
 }

@@ -42,3 +42,32 @@ enum err order_refused(struct request *req, enum err err)
         return err;
     }
 }
+
+/* The list's entry at this place from the end, which is 1; empty when there are not so many. */
+static struct bytes entry_from_end(const char *list, int place)
+{
+    const char *begin, *end = list + strlen(list);
+    for (;; end = begin - 1) {
+        for (begin = end; begin > list && begin[-1] != ',';)
+            begin--;
+        if (--place == 0)
+            break;
+        if (begin == list)
+            return (struct bytes){"", 0};
+    }
+    while (begin < end && (*begin == ' ' || *begin == '\t'))
+        begin++;
+    return (struct bytes){begin, (size_t)(end - begin)};
+}
+
+/* Each proxy adds the address that it was called from at the end; what stands before may be anybody's invention. */
+char *client_address(struct request *req, const char *peer, const char *forwarded_for, int proxies)
+{
+    struct bytes seen = {"", 0};
+    if (proxies > 0 && forwarded_for)
+        seen = entry_from_end(forwarded_for, proxies);
+    if (seen.size > 0)
+        return arena_text(req->arena, seen.data, seen.size);
+    const char *colon = strrchr(peer, ':');
+    return arena_text(req->arena, peer, colon ? (size_t)(colon - peer) : strlen(peer));
+}

@@ -8,7 +8,7 @@
 
 enum { QUANTITY_MAX = 1000000, STOCK_MAX = 1000000000, SWEEP_BATCH = 100, RESOLVE_AFTER_S = 30 };
 
-enum peer { PEER_ORDER };
+enum peer { PEER_ORDER, PEER_USER };
 
 struct reservation {
     struct uuid order_id, product_id;

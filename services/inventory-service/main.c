@@ -3,21 +3,22 @@
 #include "inventory.h"
 #include "inventory.pb-c.h"
 #include "migrations.h"
+#include "user.pb-c.h"
 
 static const struct rpc_method methods[] = {
     {RPC_PROCEDURE("inventory.Inventory/CheckInventory", inventory__check_inventory_request,
                    inventory__check_inventory_response),
-     check_inventory},
+     check_inventory, ACCESS_PUBLIC},
     {RPC_PROCEDURE("inventory.Inventory/DeductInventory", inventory__deduct_inventory_request,
                    inventory__deduct_inventory_response),
-     deduct_inventory},
+     deduct_inventory, ACCESS_INTERNAL},
     {RPC_PROCEDURE("inventory.Inventory/GetInventory", inventory__get_inventory_request, inventory__inventory_response),
-     get_inventory},
+     get_inventory, ACCESS_PUBLIC},
     {RPC_PROCEDURE("inventory.Inventory/SetInventory", inventory__set_inventory_request, inventory__inventory_response),
-     set_inventory},
+     set_inventory, ACCESS_ADMIN},
     {RPC_PROCEDURE("inventory.Inventory/ReleaseInventory", inventory__release_inventory_request,
                    inventory__release_inventory_response),
-     release_inventory},
+     release_inventory, ACCESS_INTERNAL},
 };
 
 static const struct service_consumer consumers[] = {
@@ -27,7 +28,13 @@ static const struct service_consumer consumers[] = {
 
 static const struct service_peer peers[] = {
     [PEER_ORDER] = {"order-service", "ORDER_SERVICE_ADDR", "localhost:50052", .optional = true},
+    [PEER_USER] = {"user-service", "USER_SERVICE_ADDR", "localhost:50051", .optional = true},
 };
+
+static const struct rpc_procedure list_keys =
+    RPC_PROCEDURE("user.User/ListKeys", user__list_keys_request, user__list_keys_response);
+static const struct service_auth auth = {
+    .peer = PEER_USER, .procedure = &list_keys, .jwks = offsetof(User__ListKeysResponse, jwks)};
 
 static const struct background_task tasks[] = {
     {.name = "sweeper", .run = resolve_reservations, .interval_ms = 1000, .pause_ms = 10, .deadline_ms = 10000},
@@ -51,6 +58,7 @@ int main(int argc, char **argv)
         .consumer_count = array_count(consumers),
         .peers = peers,
         .peer_count = array_count(peers),
+        .auth = &auth,
         .tasks = tasks,
         .task_count = array_count(tasks),
     };

@@ -78,6 +78,8 @@ enum err create_order(struct request *req, const void *message, void *answer)
     struct draft draft;
     struct order order;
     enum err err = draft_check(req, in->user_id, in->product_id, in->quantity, in->idempotency_key, &draft);
+    if (!err && !auth_owns(req, draft.user_id))
+        err = fail(req, ERR_PERMISSION_DENIED, "user_id: an order can be made for oneself only");
     if (!err)
         err = take_order(req, &draft, &order);
     service_count("bodega.orders.requested", err_name(err));
@@ -88,14 +90,27 @@ enum err create_order(struct request *req, const void *message, void *answer)
     return ERR_OK;
 }
 
+/* Of what belongs to others, nobody learns that it is there. */
+static enum err order_of_caller(struct request *req, const char *id_text, struct order *out)
+{
+    struct uuid id;
+    struct order order;
+    enum err err = request_uuid(req, "id", id_text, &id);
+    if (!err)
+        err = order_find(req, id, &order);
+    if (err)
+        return err;
+    if (!auth_owns(req, order.user_id))
+        return fail(req, ERR_NOT_FOUND, "no such order");
+    *out = order;
+    return ERR_OK;
+}
+
 enum err get_order(struct request *req, const void *message, void *answer)
 {
     const Order__GetOrderRequest *in = message;
-    struct uuid id;
     struct order order;
-    enum err err = request_uuid(req, "id", in->id, &id);
-    if (!err)
-        err = order_find(req, id, &order);
+    enum err err = order_of_caller(req, in->id, &order);
     if (err)
         return err;
     answer_order(req, &order, answer);
@@ -105,12 +120,11 @@ enum err get_order(struct request *req, const void *message, void *answer)
 enum err cancel_order(struct request *req, const void *message, void *answer)
 {
     const Order__CancelOrderRequest *in = message;
-    struct uuid id;
     struct order order;
     bool changed = false;
-    enum err err = request_uuid(req, "id", in->id, &id);
+    enum err err = order_of_caller(req, in->id, &order);
     if (!err)
-        err = order_cancel(req, id, &order, &changed);
+        err = order_cancel(req, order.id, &order, &changed);
     if (err)
         return err;
     if (changed)
@@ -160,6 +174,8 @@ enum err list_orders(struct request *req, const void *message, void *answer)
     unsigned limit;
     struct order_page page;
     enum err err = request_uuid(req, "user_id", in->user_id, &user_id);
+    if (!err && !auth_owns(req, user_id))
+        err = fail(req, ERR_NOT_FOUND, "no such user");
     if (!err)
         err = list_limit_read(req, in->limit, &limit);
     if (!err)

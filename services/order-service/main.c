@@ -3,19 +3,29 @@
 #include "migrations.h"
 #include "order.h"
 #include "order.pb-c.h"
+#include "user.pb-c.h"
 
 static const struct rpc_method methods[] = {
-    {RPC_PROCEDURE("order.Order/CreateOrder", order__create_order_request, order__order_response), create_order},
-    {RPC_PROCEDURE("order.Order/GetOrder", order__get_order_request, order__order_response), get_order},
-    {RPC_PROCEDURE("order.Order/ListOrders", order__list_orders_request, order__list_orders_response), list_orders},
-    {RPC_PROCEDURE("order.Order/CancelOrder", order__cancel_order_request, order__order_response), cancel_order},
+    {RPC_PROCEDURE("order.Order/CreateOrder", order__create_order_request, order__order_response), create_order,
+     ACCESS_USER},
+    {RPC_PROCEDURE("order.Order/GetOrder", order__get_order_request, order__order_response), get_order, ACCESS_USER},
+    {RPC_PROCEDURE("order.Order/ListOrders", order__list_orders_request, order__list_orders_response), list_orders,
+     ACCESS_USER},
+    {RPC_PROCEDURE("order.Order/CancelOrder", order__cancel_order_request, order__order_response), cancel_order,
+     ACCESS_USER},
     {RPC_PROCEDURE("order.Order/ResolveOrder", order__resolve_order_request, order__resolve_order_response),
-     resolve_order},
+     resolve_order, ACCESS_INTERNAL},
 };
 
 static const struct service_peer peers[] = {
     [PEER_INVENTORY] = {"inventory-service", "INVENTORY_SERVICE_ADDR", "localhost:50053"},
+    [PEER_USER] = {"user-service", "USER_SERVICE_ADDR", "localhost:50051", .optional = true},
 };
+
+static const struct rpc_procedure list_keys =
+    RPC_PROCEDURE("user.User/ListKeys", user__list_keys_request, user__list_keys_response);
+static const struct service_auth auth = {
+    .peer = PEER_USER, .procedure = &list_keys, .jwks = offsetof(User__ListKeysResponse, jwks)};
 
 /* New orders wake the relay; what other processes left behind is looked for once a second. */
 static const struct background_task tasks[] = {
@@ -35,6 +45,7 @@ int main(int argc, char **argv)
         .callers = "api-gateway,inventory-service",
         .peers = peers,
         .peer_count = array_count(peers),
+        .auth = &auth,
         .database = true,
         .migrations = migrations,
         .migration_count = migrations_count,

@@ -8,7 +8,7 @@
 
 enum { QUANTITY_MAX = 1000000, LIST_LIMIT = 20, LIST_LIMIT_MAX = 100, CURSOR_TEXT_BYTES = 49 };
 
-enum peer { PEER_INVENTORY };
+enum peer { PEER_INVENTORY, PEER_USER };
 enum task { TASK_RELAY };
 
 struct order {

@@ -3,7 +3,13 @@
 #include "common/utf8.h"
 #include "user.h"
 
-enum { EMAIL_BYTES_MAX = 254, LABEL_BYTES_MAX = 63, NAME_CHARACTERS_MAX = 255 };
+enum {
+    EMAIL_BYTES_MAX = 254,
+    LABEL_BYTES_MAX = 63,
+    NAME_CHARACTERS_MAX = 255,
+    PASSWORD_BYTES_MIN = 8,
+    PASSWORD_BYTES_MAX = 128,
+};
 
 static bool is_alphanumeric(char c)
 {
@@ -27,7 +33,7 @@ static bool is_label(const char *text, size_t length)
 }
 
 /* HTML's rule for <input type=email>. */
-static bool is_email(const char *text)
+bool is_email(const char *text)
 {
     const char *at = strchr(text, '@');
     if (!at || strlen(text) > EMAIL_BYTES_MAX || !is_local_part(text, (size_t)(at - text)))
@@ -70,4 +76,12 @@ enum err user_check(struct request *req, const char *email, const char *name)
                     "name: expected 1 to %d characters, not only white space, without control characters",
                     NAME_CHARACTERS_MAX);
     return ERR_OK;
+}
+
+enum err new_password_check(struct request *req, const char *password)
+{
+    size_t bytes = strlen(password);
+    if (bytes >= PASSWORD_BYTES_MIN && bytes <= PASSWORD_BYTES_MAX)
+        return ERR_OK;
+    return fail(req, ERR_INVALID_ARGUMENT, "password: expected %d to %d bytes", PASSWORD_BYTES_MIN, PASSWORD_BYTES_MAX);
 }

@@ -1,5 +1,5 @@
 -- What wrk sends in one workload: wrk -s requests.lua URL -- WORKLOAD TAG
--- The ids are those of seed.sql. TAG keeps the addresses of new users apart from an earlier run's.
+-- The ids are those of seed.sql; TOKEN is an admin's, from the environment. TAG keeps the addresses of new users apart from an earlier run's.
 
 local rows = 1000
 local threads = 0
@@ -9,10 +9,10 @@ local function id(kind, number)
 end
 
 -- Formatted once: the generator shares the machine with what it measures.
-local function gets(format, kind)
+local function gets(format, kind, headers)
     local texts = {}
     for number = 1, rows do
-        texts[number] = wrk.format("GET", string.format(format, id(kind, number)))
+        texts[number] = wrk.format("GET", string.format(format, id(kind, number)), headers)
     end
     return function()
         return texts[math.random(rows)]
@@ -59,6 +59,9 @@ end
 local workloads = {
     ["health"] = health,
     ["get-user"] = function() return gets("/api/users/%s", "8000") end,
+    ["get-user-token"] = function()
+        return gets("/api/users/%s", "8000", {["Authorization"] = "Bearer " .. os.getenv("TOKEN")})
+    end,
     ["get-inventory"] = function() return gets("/api/inventory/%s", "9000") end,
     ["create-user"] = creates_user,
     ["create-order"] = function() return creates_order end,

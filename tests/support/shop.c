@@ -74,7 +74,9 @@ static void set_environment(const struct shop *shop, enum shop_service service)
     setenv(service % SHOP_SERVICES == SHOP_GATEWAY ? "HTTP_LISTEN" : "RPC_LISTEN", text, 1);
     snprintf(text, sizeof text, "127.0.0.1:%d", shop->services[service].admin_port);
     setenv("ADMIN_LISTEN", text, 1);
-    setenv("TLS_MODE", "off", 1); /* unless the test's settings say otherwise, the same below */
+    /* Unless the test's settings say otherwise. */
+    setenv("TLS_MODE", "off", 1);
+    setenv("AUTH_MODE", "optional", 1);
     setenv("OTEL_SDK_DISABLED", "true", 1);
     for (const char *const *setting = shop->settings; setting && *setting; setting++)
         putenv((char *)(uintptr_t)*setting);

@@ -26,6 +26,36 @@ static void test_bare_and_quoted_keys_are_the_same(void **state)
     test_in_fiber(NULL, check_keys, NULL);
 }
 
+static void check_addresses(struct request *req, void *arg)
+{
+    static const struct {
+        const char *forwarded_for;
+        int proxies;
+        const char *address;
+    } of[] = {
+        {NULL, 0, "10.0.0.9"},
+        {"1.1.1.1", 0, "10.0.0.9"},
+        {NULL, 1, "10.0.0.9"},
+        {"", 1, "10.0.0.9"},
+        {"1.1.1.1", 1, "1.1.1.1"},
+        {"9.9.9.9, 1.1.1.1", 1, "1.1.1.1"},
+        {"1.1.1.1, 2.2.2.2", 2, "1.1.1.1"},
+        {"9.9.9.9,1.1.1.1,2.2.2.2", 2, "1.1.1.1"},
+        {"1.1.1.1", 2, "10.0.0.9"},
+        {"9.9.9.9, \t 2001:db8::1", 1, "2001:db8::1"},
+    };
+    (void)arg;
+    for (size_t i = 0; i < array_count(of); i++)
+        assert_string_equal(client_address(req, "10.0.0.9:4711", of[i].forwarded_for, of[i].proxies), of[i].address);
+    assert_string_equal(client_address(req, "[::1]:4711", NULL, 0), "[::1]");
+}
+
+static void test_the_clients_address_is_what_the_outermost_proxy_saw(void **state)
+{
+    (void)state;
+    test_in_fiber(NULL, check_addresses, NULL);
+}
+
 static void check_limits(struct request *req, void *arg)
 {
     (void)arg;
@@ -77,6 +107,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bare_and_quoted_keys_are_the_same),
+        cmocka_unit_test(test_the_clients_address_is_what_the_outermost_proxy_saw),
         cmocka_unit_test(test_a_list_limit_is_a_small_number),
         cmocka_unit_test(test_an_orders_refusal_has_its_status_and_title),
     };

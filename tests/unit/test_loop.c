@@ -536,8 +536,8 @@ static void offload_and_overflow(struct request *req, void *arg)
     pthread_mutex_unlock(&gate.lock);
     assert_int_equal(request_wait(req, &crowd.done), ERR_OK);
     assert_int_equal(crowd.ok, 3);
-    offload_stop();
     assert_int_equal(offload_stats().refused, 2);
+    offload_stop();
     assert_int_equal(offload_run(req, enter_gate, &gate), ERR_RESOURCE_EXHAUSTED);
 }
 

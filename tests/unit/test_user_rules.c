@@ -74,11 +74,30 @@ static void test_names_are_visible_text_of_255_characters(void **state)
     test_in_fiber(NULL, check_names, NULL);
 }
 
+static void check_passwords(struct request *req, void *arg)
+{
+    char password[200] = "";
+    (void)arg;
+    for (unsigned bytes = 0; bytes < 140; bytes++) {
+        bool good = bytes >= 8 && bytes <= 128;
+        assert_int_equal(new_password_check(req, password), good ? ERR_OK : ERR_INVALID_ARGUMENT);
+        strcat(password, "p");
+    }
+    assert_string_equal(req->failure.detail, "password: expected 8 to 128 bytes");
+}
+
+static void test_passwords_have_8_to_128_bytes(void **state)
+{
+    (void)state;
+    test_in_fiber(NULL, check_passwords, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_emails_follow_the_rule_of_html),
         cmocka_unit_test(test_emails_have_a_longest_form),
+        cmocka_unit_test(test_passwords_have_8_to_128_bytes),
         cmocka_unit_test(test_names_are_visible_text_of_255_characters),
     };
     return cmocka_run_group_tests_name("user rules", tests, NULL, NULL);

@@ -26,6 +26,7 @@ struct http_route {
     const char *path;   /* "/api/users/:id": a segment with a colon is a parameter */
     http_handler *handler;
     const char *content_type; /* of the body that it takes; NULL: application/json */
+    enum access access;
     bool probe;               /* never turned away because of too many requests */
 };
 
@@ -61,6 +62,7 @@ const char *http_query(const struct request *req, const char *name);  /* decoded
 const char *http_header(const struct request *req, const char *name); /* any case, or NULL */
 /* One header after the other, as they came; false beyond the last. */
 bool http_header_at(const struct request *req, unsigned index, const char **out_name, const char **out_value);
+const char *http_peer(const struct request *req); /* address:port of the connection's other end */
 /* A path parameter that must be a UUID: ERR_INVALID_ARGUMENT recorded otherwise. */
 enum err http_param_uuid(struct request *req, const char *name, struct uuid *out);
 

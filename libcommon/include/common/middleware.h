@@ -32,6 +32,7 @@ struct call {
     const char *message_id;            /* at the end: of the message sent, or at the begin: of the one processed */
     const struct trace_context *links; /* contexts of the messages received, NULL elsewhere; invalid ones among them */
     unsigned link_count;
+    enum access access;            /* of server kinds: what the table says */
     const struct carrier *carrier; /* to extract from (server, process) or inject into (client, send); or NULL */
     unsigned items;                /* rows or messages, where that says something */
     int status;                    /* at the end: HTTP status or gRPC code */
@@ -44,7 +45,8 @@ struct call {
 
 struct middleware {
     const char *name;
-    /* An error here ends the call before it runs (server kinds only): authentication's place. May be NULL. */
+    /* An error here ends the call before it runs (server kinds only): authentication's place, which may wait. May be
+     * NULL. */
     enum err (*begin)(struct request *req, struct call *call, void **state);
     void (*end)(struct request *req, struct call *call, enum err err, void **state); /* or NULL */
 };

@@ -17,6 +17,7 @@
 
 struct background;
 struct db;
+struct gate;
 struct loop;
 struct rpc_client;
 struct stream;
@@ -29,16 +30,28 @@ struct bytes {
 /* What went wrong, told to the client and logged once at the request's end. */
 struct failure {
     enum err err;
-    int http_status;    /* 0: err_http_status(err) */
-    const char *title;  /* NULL: the status's own */
-    const char *detail; /* for the client: no SQL, no secret */
-    int retry_after_s;  /* 0: none */
+    int http_status;       /* 0: err_http_status(err) */
+    const char *title;     /* NULL: the status's own */
+    const char *detail;    /* for the client: no SQL, no secret */
+    int retry_after_s;     /* 0: none */
+    const char *challenge; /* of a 401, its WWW-Authenticate; NULL: "Bearer" */
 };
 
-/* Who asks; NULL in the request means nobody has said. Filled by auth's seam. */
+/* Who may call a route or a method, as its table says; common/auth.h has the rules. */
+enum access {
+    ACCESS_USER,     /* users, for what is theirs; what a table does not say is this */
+    ACCESS_ADMIN,    /* users whose role it is */
+    ACCESS_PUBLIC,   /* everybody */
+    ACCESS_INTERNAL, /* other services, for themselves */
+};
+
+enum role { ROLE_CUSTOMER, ROLE_ADMIN };
+
+/* Who asks, by a signed token that was verified; NULL in the request means nobody has said. */
 struct principal {
     struct uuid id;
-    const char *role;
+    enum role role;
+    const char *authorization; /* as it came; goes along with every call that the request makes */
 };
 
 /* What a loop offers to the requests that run on it; one for each loop, set up by service. */
@@ -49,6 +62,7 @@ struct worker {
     struct rpc_client *const *peers; /* in the order of the service's table */
     const void *settings;            /* the service's settings struct */
     struct background *background;   /* the service's background tasks */
+    struct gate *gate;               /* who may call */
 };
 
 struct request {

@@ -4,8 +4,8 @@
  * a thread while the loop sleeps and by the loop while it is busy. A method's handler runs in a fiber.
  * Health is answered too, unseen by the middleware and unlimited. Compressed messages are refused.
  * Client: a struct rpc_client belongs to one loop. Messages in and out are protobuf-c structs whose
- * memory is in the request's arena. Deadlines and trace context go with the call; a caller that
- * hangs up cancels the handler's request.
+ * memory is in the request's arena. Deadlines, trace context and the request's token (metadata
+ * "authorization") go with the call; a caller that hangs up cancels the handler's request.
  * With a struct rpc_identity both sides prove who they are (TLS 1.2 or newer) and check each other's names; without one
  * all is plain text.
  * Errors: the peer's status code as enum err with its message in the failure; ERR_UNAVAILABLE when no
@@ -21,14 +21,10 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-#include "common/err.h"
+#include "common/request.h"
 
-struct loop;
-struct request;
-struct rpc_client;
 struct rpc_identity;
 struct rpc_server;
-struct worker;
 
 /* --- who is who */
 
@@ -75,6 +71,7 @@ typedef enum err rpc_handler(struct request *req, const void *in, void *out);
 struct rpc_method {
     struct rpc_procedure procedure;
     rpc_handler *handler;
+    enum access access;
 };
 
 struct rpc_server_settings {

@@ -12,6 +12,7 @@
 
 #include <stddef.h>
 
+#include "common/auth.h"
 #include "common/background.h"
 #include "common/config.h"
 #include "common/db.h"
@@ -21,6 +22,10 @@
 #include "common/stream.h"
 
 enum tls_mode { TLS_MUTUAL, TLS_OFF };
+
+/* Does a call need a token? OPTIONAL: without one everything is allowed, with one its rules hold. OFF: it is not looked
+ * at. */
+enum auth_mode { AUTH_REQUIRED, AUTH_OPTIONAL, AUTH_OFF };
 
 /* Settings that every service has; the first member of each service's own settings struct. */
 struct service_settings {
@@ -40,6 +45,17 @@ struct service_settings {
     int tls_mode; /* enum tls_mode: how services talk to each other */
     struct rpc_identity_settings tls;
     const char *peer_names[4]; /* in the peers' certificates */
+    int auth_mode;             /* enum auth_mode */
+    int auth_keys_refresh_ms, auth_cache_max;
+    struct auth_issuer_settings issuer;
+};
+
+/* Where the keys come from that tokens are verified with. */
+struct service_auth {
+    bool issuer;   /* the service's own: it signs the tokens */
+    unsigned peer; /* else this peer's answer, in which a text at this offset is a JWK set; it takes an empty message */
+    const struct rpc_procedure *procedure;
+    size_t jwks;
 };
 
 struct service_peer {
@@ -69,10 +85,13 @@ struct service {
     const char *callers; /* built-in tls.allow: the services that may call this one, "api-gateway,order-service" */
     const struct service_peer *peers;
     unsigned peer_count;
-    unsigned peer_retries; /* built-in client.retries_max: 0 but for those whom the public asks */
+    unsigned peer_retries;           /* built-in client.retries_max: 0 but for those whom the public asks */
+    const struct service_auth *auth; /* NULL: nobody is asked for a token */
     bool database, streams;
     const struct db_migration *migrations; /* of the database; applied before the service is ready */
     unsigned migration_count;
+    /* Runs once the database is up to date, before the service is ready; again as long as it is ERR_UNAVAILABLE. */
+    enum err (*prepare)(struct request *req);
     const struct setting *settings; /* the service's own, beside the common ones */
     unsigned setting_count;
     size_t settings_bytes;               /* of its struct; 0: struct service_settings alone */

@@ -122,12 +122,13 @@ static void add_missing(struct exchange *exchange, const char *name, const char 
 
 static void add_for_status(struct exchange *exchange)
 {
-    int seconds = exchange->req.failure.retry_after_s;
+    const struct failure *failure = &exchange->req.failure;
+    int seconds = failure->retry_after_s;
     if (exchange->res.status == 503)
         add_missing(exchange, "Retry-After",
                     arena_print(&exchange->arena, "%d", seconds > 0 ? seconds : RETRY_AFTER_S));
     if (exchange->res.status == 401)
-        add_missing(exchange, "WWW-Authenticate", "Bearer");
+        add_missing(exchange, "WWW-Authenticate", failure->challenge ? failure->challenge : "Bearer");
     if (exchange->allow)
         add_missing(exchange, "Allow", exchange->allow);
 }

@@ -110,6 +110,12 @@ void *exchange_begin(void *cls, const char *target, struct MHD_Connection *mhd)
     return exchange;
 }
 
+const char *http_peer(const struct request *req)
+{
+    const struct exchange *exchange = req->transport;
+    return exchange->connection->peer;
+}
+
 void exchange_refuse(struct exchange *exchange, int status, enum err err, const char *detail)
 {
     if (exchange->refusal.status == 0)
@@ -132,6 +138,13 @@ static void seen_end(struct exchange *exchange, struct call *call, enum err err)
         call_end(&exchange->req, call, err);
 }
 
+/* What the server answers by itself (OPTIONS, a wrong path) tells nobody's things. */
+static enum access access_of(const struct exchange *exchange)
+{
+    const struct http_route *route = exchange->route ? exchange->route->http : NULL;
+    return route && exchange->handler == route->handler ? route->access : ACCESS_PUBLIC;
+}
+
 static void announce(struct exchange *exchange, struct call *call)
 {
     *call = (struct call){
@@ -140,6 +153,7 @@ static void announce(struct exchange *exchange, struct call *call)
         .method = exchange->method ? exchange->method : "_OTHER",
         .text = exchange->path ? exchange->path : exchange->target,
         .peer = exchange->connection->peer,
+        .access = access_of(exchange),
         .carrier = &exchange->carrier,
     };
 }

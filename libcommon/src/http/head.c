@@ -132,8 +132,8 @@ static bool host_is_good(const struct exchange *exchange)
 
 static void check_single(struct exchange *exchange)
 {
-    static const char *const singles[] = {"Host",         "Content-Length", "Transfer-Encoding",
-                                          "Content-Type", "Authorization",  "Idempotency-Key"};
+    static const char *const singles[] = {"Host", "Content-Length", "Transfer-Encoding", "Content-Type",
+                                          "Idempotency-Key"};
     for (size_t i = 0; i < array_count(singles); i++)
         if (!is_single(exchange, singles[i]))
             refuse_and_close(exchange, 400, "A header that may come once comes twice.");

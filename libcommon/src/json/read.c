@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "base/nesting.h"
 #include "common/json.h"
 
 enum { DEPTH_MAX = 32, REASON_BYTES_MAX = 80 };
@@ -20,26 +21,6 @@ static void json_free(json_t **value)
 }
 
 #define scoped_json __attribute__((cleanup(json_free)))
-
-static bool too_deep(struct bytes text)
-{
-    unsigned depth = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < text.size; i++) {
-        char c = text.data[i];
-        if (in_string && c == '\\')
-            i++;
-        else if (c == '"')
-            in_string = !in_string;
-        else if (in_string)
-            continue;
-        else if ((c == '[' || c == '{') && ++depth > DEPTH_MAX)
-            return true;
-        else if ((c == ']' || c == '}') && depth > 0)
-            depth--;
-    }
-    return false;
-}
 
 /* --- values */
 
@@ -147,7 +128,7 @@ static enum err load(const struct reading *reading, struct bytes text, json_t **
 {
     if (text.size == 0)
         return fail(reading->req, ERR_INVALID_ARGUMENT, "%s: missing", reading->what);
-    if (too_deep(text))
+    if (nesting_beyond(text.data, text.size, DEPTH_MAX))
         return fail(reading->req, ERR_INVALID_ARGUMENT, "%s: nested deeper than %d", reading->what, DEPTH_MAX);
     json_error_t error;
     json_t *value = json_loadb(text.data, text.size, JSON_REJECT_DUPLICATES, &error);

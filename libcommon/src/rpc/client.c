@@ -388,6 +388,8 @@ static enum err exchange(struct request *req, struct outgoing *out, const struct
 {
     struct rpc_client *client = out->client;
     out->begin_ns = clock_now_ns();
+    if (req->principal)
+        out->metadata.carrier.set(&out->metadata.carrier, "authorization", req->principal->authorization);
     out->question = rpc_pack(in, rpc_packed_bytes(in));
     out->call = grpc_channel_create_registered_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
                                                     rpc_queue_core(client->queue), registered_call(client, procedure),

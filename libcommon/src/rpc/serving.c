@@ -191,6 +191,7 @@ static enum err run_announced(struct rpc_serving *serving, grpc_byte_buffer **an
     struct call call = {
         .kind = CALL_RPC_SERVER,
         .name = serving->entry->method.procedure.name,
+        .access = serving->entry->method.access,
         .carrier = &received.carrier,
     };
     enum err err = call_begin(&serving->request, &call);

@@ -11,7 +11,7 @@
 #include "common/offload.h"
 #include "service/internal.h"
 
-enum { CHECK_MS = 1000, RETRY_FIRST_MS = 5, RETRY_MAX_MS = 500, WATCH_MS = 250 };
+enum { CHECK_MS = 1000, PREPARE_MS = 5000, RETRY_FIRST_MS = 5, RETRY_MAX_MS = 500, WATCH_MS = 250 };
 
 /* --- dependencies */
 
@@ -99,6 +99,12 @@ static enum err migrate(struct app *app, struct request *req)
     return run.err ? fail(req, run.err, "%s", run.message) : ERR_OK;
 }
 
+static enum err prepare(struct app *app, struct request *req)
+{
+    req->deadline_ns = clock_now_ns() + PREPARE_MS * NS_PER_MS;
+    return app->service->prepare(req);
+}
+
 static enum err answer_once(struct app *app, struct request *req)
 {
     req->deadline_ns = clock_now_ns() + CHECK_MS * NS_PER_MS;
@@ -134,6 +140,8 @@ static void watch_database(struct app *app)
 static enum err become_ready(struct app *app, struct request *req)
 {
     enum err err = app->service->database ? retry(app, req, migrate) : ERR_OK;
+    if (!err && app->service->prepare)
+        err = retry(app, req, prepare);
     return err ? err : retry(app, req, answer_once);
 }
 

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "auth/verifier.h"
 #include "common/loop.h"
 #include "common/middleware.h"
 #include "common/otel/otel.h"
@@ -31,6 +32,12 @@ void counter_add(struct counter *counter); /* any thread */
 /* Takes one away; false when there is none until then (monotonic). */
 bool counter_take(struct counter *counter, int64_t until_ns);
 
+struct gate_stats {
+    struct auth_stats tokens;
+    uint64_t unauthenticated, denied; /* calls turned away */
+    uint64_t key_failures;            /* times that no keys could be had */
+};
+
 /* What a loop's parts have counted, copied once a second for those who ask from elsewhere. */
 struct figures {
     unsigned fibers;
@@ -38,6 +45,7 @@ struct figures {
     struct rpc_stats peers; /* the sum of all clients */
     struct db_stats db;
     struct stream_stats stream;
+    struct gate_stats gate;
 };
 
 /* A loop, its thread, and what is open on it. */
@@ -50,6 +58,7 @@ struct seat {
     struct rpc_client_settings peer_settings[PEERS_MAX];
     struct stream_consumer *consumers[CONSUMERS_MAX];
     struct stream_consumer_settings consumer_settings[CONSUMERS_MAX];
+    struct background_task *tasks; /* the service's, then the gate's */
     char consumer_names[CONSUMERS_MAX][160], dead_keys[CONSUMERS_MAX][160];
     unsigned number;
     struct loop_timer figures_timer;
@@ -122,6 +131,13 @@ void telemetry_leave_seat(struct seat *seat);
 
 /* admin.c: /metrics, /livez, /readyz on the first seat's loop. */
 enum err admin_open(struct seat *first);
+
+/* gate.c: who may call; NULL without service->auth. */
+struct gate *gate_open(const struct service *service, const struct service_settings *settings);
+void gate_close(struct gate *gate); /* NULL is allowed */
+struct gate_stats gate_stats(const struct gate *gate);
+extern const struct middleware gate_keeper;
+extern const struct background_task gate_task; /* behind the service's own */
 
 /* access_log.c */
 extern const struct middleware access_log;

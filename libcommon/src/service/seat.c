@@ -30,6 +30,7 @@ void seat_open(struct seat *seat)
     if (service->streams)
         seat->worker->stream = stream_open(seat->worker->loop, &settings->stream);
     open_peers(seat);
+    seat->worker->gate = gate_open(service, settings);
     bool usable = (!service->database || seat->worker->db) && (!service->streams || seat->worker->stream);
     if (!usable)
         seat->err = ERR_INVALID_ARGUMENT; /* an unusable URL; its module has said why */
@@ -69,10 +70,23 @@ static void start_consumer(struct seat *seat, unsigned index)
     seat->consumers[index] = stream_consume(seat->worker, &seat->consumer_settings[index], consumer->handler);
 }
 
+static unsigned list_tasks(struct seat *seat)
+{
+    const struct service *service = seat->app->service;
+    unsigned count = service->task_count;
+    seat->tasks = mem_array(count + 1, sizeof *seat->tasks);
+    for (unsigned i = 0; i < count; i++)
+        seat->tasks[i] = service->tasks[i];
+    if (seat->worker->gate && seat->app->settings->auth_mode != AUTH_OFF)
+        seat->tasks[count++] = gate_task;
+    return count;
+}
+
 void seat_start_work(struct seat *seat)
 {
     const struct service *service = seat->app->service;
-    seat->worker->background = background_start(seat->worker, service->tasks, service->task_count);
+    unsigned tasks = list_tasks(seat);
+    seat->worker->background = background_start(seat->worker, seat->tasks, tasks);
     for (unsigned i = 0; i < service->consumer_count; i++)
         start_consumer(seat, i);
 }
@@ -95,6 +109,8 @@ void seat_close(struct seat *seat)
         if (seat->consumers[i])
             stream_consumer_stop(seat->consumers[i]);
     background_stop(seat->worker->background);
+    seat->worker->background = NULL; /* requests that are cut off may still wake it */
+    free(seat->tasks);
     telemetry_leave_seat(seat);
     if (seat->number == 0)
         http_server_close(seat->app->admin);
@@ -102,6 +118,7 @@ void seat_close(struct seat *seat)
     for (unsigned i = 0; i < array_count(seat->peers); i++)
         if (seat->peers[i])
             rpc_client_close(seat->peers[i]);
+    gate_close(seat->worker->gate);
     if (seat->worker->stream)
         stream_close(seat->worker->stream);
     if (seat->worker->db)

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "auth/issuer.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -274,10 +275,29 @@ static void close_all(struct app *app)
 
 /* --- the whole */
 
+static bool issues_tokens(const struct app *app)
+{
+    return app->service->auth && app->service->auth->issuer;
+}
+
+/* Verifiers look once a second whether it is time to ask for the keys. */
+static bool open_issuer(struct app *app)
+{
+    char message[1024];
+    app->settings->issuer.settle_ms = 2 * app->settings->auth_keys_refresh_ms + 2000;
+    if (!issues_tokens(app) || issuer_open(&app->settings->issuer, message, sizeof message) == ERR_OK)
+        return true;
+    fprintf(stderr, "%s: %s\n", app->service->name, message);
+    return false;
+}
+
 static int run(struct app *app, int signal_fd)
 {
     middleware_use(&access_log);
     middleware_use(&start_gate);
+    middleware_use(&gate_keeper);
+    if (!open_issuer(app))
+        return EXIT_SETTINGS;
     offload_start((unsigned)app->settings->offload_threads, (unsigned)app->settings->offload_queue_max);
     if (!start_loops(app))
         return EXIT_FAILED;
@@ -296,6 +316,8 @@ static int run(struct app *app, int signal_fd)
     close_all(app);
     telemetry_unwatch(app);
     offload_stop(); /* its threads post to the loops */
+    if (issues_tokens(app))
+        issuer_close(); /* the same */
     stop_loops(app);
     return status;
 }

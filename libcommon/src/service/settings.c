@@ -135,6 +135,32 @@ static const struct setting consumer[] = {
      .help = "deliveries until a message goes to the dead-letter stream"},
 };
 
+static const char *const auth_modes[] = {"required", "optional", "off", NULL};
+
+static const struct setting auth[] = {
+    {"auth.mode", SETTING_CHOICE, AT(auth_mode), "required", "AUTH_MODE", .choices = auth_modes,
+     .help = "whether a call needs a token; optional: without one everything is allowed"},
+    {"auth.keys_refresh_ms", SETTING_INT, AT(auth_keys_refresh_ms), "60000", "AUTH_KEYS_REFRESH_MS", 100, 86400000,
+     .help = "ms until the keys of tokens are read or asked for again"},
+    {"auth.cache_max", SETTING_INT, AT(auth_cache_max), "4096", NULL, 0, 1000000,
+     .help = "verified tokens that a loop remembers, about"},
+};
+
+static const struct setting issuer[] = {
+    {"auth.keys_dir", SETTING_TEXT, AT(issuer.keys_dir), "", "AUTH_KEYS_DIR",
+     .help = "directory of the keys that sign tokens, <kid>.pem (Ed25519, PKCS#8); empty: one is made at the start"},
+    {"auth.signing_key", SETTING_TEXT, AT(issuer.signing_key), "", "AUTH_SIGNING_KEY",
+     .help = "kid of the key that signs; empty: the last one by name"},
+    {"auth.hash_threads", SETTING_INT, AT(issuer.hash_threads), "2", NULL, 1, 64,
+     .help = "threads that hash passwords, each with 19 MiB"},
+    {"auth.hash_queue_max", SETTING_INT, AT(issuer.hash_queue_max), "64", NULL, 1, 65536,
+     .help = "passwords that may wait for them; more are refused"},
+    {"auth.account_failures_max", SETTING_INT, AT(issuer.account_failures_max), "10", NULL, 1, 1000000,
+     .help = "wrong log-ins a minute to one account; more are refused"},
+    {"auth.address_failures_max", SETTING_INT, AT(issuer.address_failures_max), "100", NULL, 1, 1000000,
+     .help = "wrong log-ins a minute from one client's address; more are refused"},
+};
+
 struct table {
     struct setting *settings;
     size_t count;
@@ -234,6 +260,10 @@ struct setting *settings_table(const struct service *service, size_t *out_count)
         append(&table, redis, array_count(redis));
     if (service->consumer_count)
         append(&table, consumer, array_count(consumer));
+    if (service->auth)
+        append(&table, auth, array_count(auth));
+    if (service->auth && service->auth->issuer)
+        append(&table, issuer, array_count(issuer));
     append(&table, service->settings, service->setting_count);
     *out_count = table.count;
     return table.settings;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "auth/issuer.h"
 #include "common/clock.h"
 #include "common/config.h"
 #include "common/log.h"
@@ -46,6 +47,8 @@ static void take_figures(struct loop_timer *timer)
         figures.db = db_stats(seat->worker->db);
     if (seat->worker->stream)
         figures.stream = stream_stats(seat->worker->stream);
+    if (seat->worker->gate)
+        figures.gate = gate_stats(seat->worker->gate);
     otel_bound_record(loop_lag, (double)late_ns / 1e9);
     pthread_mutex_lock(&seat->figures_lock);
     seat->figures = figures;
@@ -104,6 +107,14 @@ static struct figures sum_figures(struct app *app)
         sum.stream.claimed += one.stream.claimed;
         sum.stream.dead += one.stream.dead;
         sum.stream.errors += one.stream.errors;
+        sum.gate.tokens.verified += one.gate.tokens.verified;
+        sum.gate.tokens.cached += one.gate.tokens.cached;
+        sum.gate.tokens.refused += one.gate.tokens.refused;
+        sum.gate.tokens.evicted += one.gate.tokens.evicted;
+        sum.gate.tokens.known += one.gate.tokens.known;
+        sum.gate.unauthenticated += one.gate.unauthenticated;
+        sum.gate.denied += one.gate.denied;
+        sum.gate.key_failures += one.gate.key_failures;
     }
     return sum;
 }
@@ -151,6 +162,14 @@ FIGURE(stream_reconnects, stream.reconnects)
 FIGURE(stream_claimed, stream.claimed)
 FIGURE(stream_dead, stream.dead)
 FIGURE(stream_errors, stream.errors)
+FIGURE(tokens_verified, gate.tokens.verified)
+FIGURE(tokens_cached, gate.tokens.cached)
+FIGURE(tokens_refused, gate.tokens.refused)
+FIGURE(tokens_evicted, gate.tokens.evicted)
+FIGURE(tokens_known, gate.tokens.known)
+FIGURE(calls_unauthenticated, gate.unauthenticated)
+FIGURE(calls_denied, gate.denied)
+FIGURE(key_failures, gate.key_failures)
 
 static double rpc_in_flight(struct app *app)
 {
@@ -209,6 +228,19 @@ static double log_lost(struct app *app)
     (void)app;
     return (double)log_lost_bytes();
 }
+
+#define OF_ISSUER(function, member)                                                                                    \
+    static double function(struct app *app)                                                                            \
+    {                                                                                                                  \
+        (void)app;                                                                                                     \
+        return (double)issuer_stats().member;                                                                          \
+    }
+
+OF_ISSUER(hashes, hashes.done)
+OF_ISSUER(hashes_waiting, hashes.waiting)
+OF_ISSUER(hashes_refused, hashes.refused)
+OF_ISSUER(logins_throttled, throttled)
+OF_ISSUER(logins_forgotten, forgotten)
 
 #define COUNTS OTEL_OBSERVABLE_COUNTER
 #define HOLDS  OTEL_OBSERVABLE_UP_DOWN_COUNTER
@@ -287,6 +319,28 @@ static const struct observed of_streams[] = {
     {COUNTS, "bodega.stream.errors", "{error}", "Entries and batches that failed.", stream_errors},
 };
 
+static const struct observed of_auth[] = {
+    {COUNTS, "bodega.auth.tokens.verified", "{token}", "Tokens whose signature was computed and good.",
+     tokens_verified},
+    {COUNTS, "bodega.auth.tokens.cached", "{token}", "Tokens that had been verified before.", tokens_cached},
+    {COUNTS, "bodega.auth.tokens.refused", "{token}", "Tokens that were not good.", tokens_refused},
+    {COUNTS, "bodega.auth.tokens.evicted", "{token}", "Verified tokens that made room for others.", tokens_evicted},
+    {HOLDS, "bodega.auth.tokens.known", "{token}", "Verified tokens that are remembered.", tokens_known},
+    {COUNTS, "bodega.auth.unauthenticated", "{call}", "Calls without a good token where one is needed.",
+     calls_unauthenticated},
+    {COUNTS, "bodega.auth.denied", "{call}", "Calls whose user may not do that.", calls_denied},
+    {COUNTS, "bodega.auth.key_failures", "{try}", "Times that the keys of tokens could not be had.", key_failures},
+};
+
+static const struct observed of_issuer[] = {
+    {COUNTS, "bodega.auth.hashes", "{hash}", "Password hashes computed.", hashes},
+    {HOLDS, "bodega.auth.hashes.queue.size", "{hash}", "Passwords that wait to be hashed.", hashes_waiting},
+    {COUNTS, "bodega.auth.hashes.refused", "{hash}", "Passwords not hashed because too many waited.", hashes_refused},
+    {COUNTS, "bodega.auth.logins.throttled", "{login}", "Log-ins refused after too many wrong ones.", logins_throttled},
+    {COUNTS, "bodega.auth.logins.forgotten", "{name}",
+     "Accounts and addresses whose wrong log-ins were forgotten early.", logins_forgotten},
+};
+
 /* Instruments outlive the app: once it has ended they tell nothing any more. */
 static void observe(struct otel_observation *observation, void *arg)
 {
@@ -308,7 +362,8 @@ void telemetry_watch(struct app *app)
 {
     const struct service *service = app->service;
     _Static_assert(array_count(of_all) + array_count(of_http) + array_count(of_rpc) + array_count(of_peers) +
-                           array_count(of_tls) + array_count(of_db) + array_count(of_streams) <=
+                           array_count(of_tls) + array_count(of_db) + array_count(of_streams) + array_count(of_auth) +
+                           array_count(of_issuer) <=
                        OBSERVERS_MAX,
                    "each has its place");
     watch_all(app, of_all, array_count(of_all));
@@ -324,6 +379,10 @@ void telemetry_watch(struct app *app)
         watch_all(app, of_db, array_count(of_db));
     if (service->streams)
         watch_all(app, of_streams, array_count(of_streams));
+    if (service->auth)
+        watch_all(app, of_auth, array_count(of_auth));
+    if (service->auth && service->auth->issuer)
+        watch_all(app, of_issuer, array_count(of_issuer));
 }
 
 void telemetry_unwatch(struct app *app)
