@@ -18,7 +18,8 @@
 #include "common/clock.h"
 #include "common/mem.h"
 
-static const char *const names[SHOP_SERVICES] = {"user-service", "inventory-service", "order-service", "api-gateway"};
+static const char *const names[SHOP_PROCESSES] = {"user-service", "inventory-service", "order-service", "api-gateway",
+                                                  "user-service", "inventory-service", "order-service", "api-gateway"};
 
 /* One handle a thread, so that connections are reused; it goes with its thread. */
 static pthread_key_t handle_key;
@@ -55,19 +56,34 @@ void shop_binary(const char *name, char *out, size_t bytes)
     snprintf(out, bytes, "%s/bin/%s", self, name);
 }
 
+static int processes(const struct shop *shop)
+{
+    return shop->twins ? SHOP_PROCESSES : SHOP_SERVICES;
+}
+
+static void set_peer(const struct shop *shop, const char *variable, enum shop_service service)
+{
+    char text[128];
+    snprintf(text, sizeof text, "127.0.0.1:%d", shop->services[service].port);
+    if (shop->twins)
+        snprintf(text, sizeof text, "ipv4:127.0.0.1:%d,127.0.0.1:%d", shop->services[service].port,
+                 shop->services[shop_twin(service)].port);
+    setenv(variable, text, 1);
+}
+
 static void set_environment(const struct shop *shop, enum shop_service service)
 {
     char text[128];
+    bool is_gateway = service % SHOP_SERVICES == SHOP_GATEWAY;
     setenv("DATABASE_URL", shop->postgres.url, 1);
     setenv("REDIS_URL", shop->redis.url, 1);
     static const char *const peers[] = {"USER_SERVICE_ADDR", "INVENTORY_SERVICE_ADDR", "ORDER_SERVICE_ADDR"};
-    for (int i = SHOP_USER; i <= SHOP_ORDER; i++) {
-        snprintf(text, sizeof text, "127.0.0.1:%d", shop->services[i].port);
-        setenv(peers[i], text, 1);
-    }
+    for (int i = SHOP_USER; i <= SHOP_ORDER; i++)
+        set_peer(shop, peers[i], i);
     snprintf(text, sizeof text, "127.0.0.1:%d", shop->services[service].port);
-    setenv(service == SHOP_GATEWAY ? "HTTP_LISTEN" : "RPC_LISTEN", text, 1);
-    setenv("ADMIN_LISTEN", "127.0.0.1:0", 1);
+    setenv(is_gateway ? "HTTP_LISTEN" : "RPC_LISTEN", text, 1);
+    snprintf(text, sizeof text, "127.0.0.1:%d", shop->services[service].admin_port);
+    setenv("ADMIN_LISTEN", text, 1);
     setenv("TLS_MODE", "off", 1); /* unless the test's settings say otherwise, the same below */
     setenv("OTEL_SDK_DISABLED", "true", 1);
     for (const char *const *setting = shop->settings; setting && *setting; setting++)
@@ -76,7 +92,7 @@ static void set_environment(const struct shop *shop, enum shop_service service)
 
 static void log_path(const struct shop *shop, enum shop_service service, char *out, size_t bytes)
 {
-    snprintf(out, bytes, "%s/%s.log", shop->directory, names[service]);
+    snprintf(out, bytes, "%s/%s%s.log", shop->directory, names[service], service < SHOP_SERVICES ? "" : "-twin");
 }
 
 void shop_start(struct shop *shop, enum shop_service service)
@@ -149,19 +165,19 @@ char *shop_log(struct shop *shop, enum shop_service service)
 
 static void print_logs(struct shop *shop)
 {
-    for (int i = 0; i < SHOP_SERVICES; i++) {
+    for (int i = 0; i < processes(shop); i++) {
         scoped_free char *log = shop_log(shop, i);
         size_t length = strlen(log);
         fprintf(stderr, "--- %s\n%s\n", names[i], log + (length > 4000 ? length - 4000 : 0));
     }
 }
 
-void shop_wait_ready(struct shop *shop)
+static void wait_ready(struct shop *shop, const char *base_url)
 {
     int64_t give_up_ns = clock_now_ns() + 60 * NS_PER_S;
     for (;;) {
         struct answer answer;
-        http_call(shop, "GET", "/ready", NULL, NULL, &answer);
+        http_call_at(base_url, "GET", "/ready", NULL, NULL, &answer);
         int status = answer.status;
         answer_done(&answer);
         if (status == 200)
@@ -174,21 +190,35 @@ void shop_wait_ready(struct shop *shop)
     }
 }
 
+void shop_wait_ready(struct shop *shop)
+{
+    wait_ready(shop, shop->base_url);
+    if (shop->twins)
+        wait_ready(shop, shop->twin_url);
+}
+
 void shop_open(struct shop *shop)
 {
-    *shop = (struct shop){.settings = shop->settings, .certificates = shop->certificates, .prepare = shop->prepare};
+    struct shop wanted = *shop;
+    *shop = (struct shop){.settings = wanted.settings,
+                          .certificates = wanted.certificates,
+                          .prepare = wanted.prepare,
+                          .twins = wanted.twins};
     curl_global_init(CURL_GLOBAL_ALL);
     test_postgres_open(&shop->postgres);
     test_redis_open_secure(&shop->redis, shop->certificates);
     const char *tmp = getenv("TMPDIR");
     snprintf(shop->directory, sizeof shop->directory, "%s/bodega-shop-XXXXXX", tmp ? tmp : "/tmp");
     assert_non_null(mkdtemp(shop->directory));
-    for (int i = 0; i < SHOP_SERVICES; i++)
-        shop->services[i] = (struct shop_process){.name = names[i], .port = test_free_port()};
+    for (int i = 0; i < processes(shop); i++)
+        shop->services[i] =
+            (struct shop_process){.name = names[i], .port = test_free_port(), .admin_port = test_free_port()};
     snprintf(shop->base_url, sizeof shop->base_url, "http://127.0.0.1:%d", shop->services[SHOP_GATEWAY].port);
+    snprintf(shop->twin_url, sizeof shop->twin_url, "http://127.0.0.1:%d",
+             shop->services[shop_twin(SHOP_GATEWAY)].port);
     if (shop->prepare)
         shop->prepare(shop);
-    for (int i = 0; i < SHOP_SERVICES; i++)
+    for (int i = 0; i < processes(shop); i++)
         shop_start(shop, i);
     shop_wait_ready(shop);
 }
@@ -196,7 +226,7 @@ void shop_open(struct shop *shop)
 /* For whoever reads a failed test's output. */
 static void print_warnings(struct shop *shop)
 {
-    for (int i = 0; i < SHOP_SERVICES; i++) {
+    for (int i = 0; i < processes(shop); i++) {
         scoped_free char *log = shop_log(shop, i);
         for (char *line = strtok(log, "\n"); line; line = strtok(NULL, "\n"))
             if (strstr(line, "\"level\":\"warn\"") || strstr(line, "\"level\":\"error\"") || *line != '{')
@@ -207,7 +237,7 @@ static void print_warnings(struct shop *shop)
 void shop_close(struct shop *shop)
 {
     print_warnings(shop);
-    for (int i = SHOP_SERVICES; i-- > 0;) {
+    for (int i = processes(shop); i-- > 0;) {
         int status = shop_stop(shop, i);
         if (status > 0) {
             print_logs(shop);
@@ -216,7 +246,7 @@ void shop_close(struct shop *shop)
     }
     test_redis_close(&shop->redis);
     test_postgres_close(&shop->postgres);
-    for (int i = 0; i < SHOP_SERVICES; i++) {
+    for (int i = 0; i < processes(shop); i++) {
         char path[400];
         log_path(shop, i, path, sizeof path);
         unlink(path);
@@ -327,13 +357,13 @@ static struct curl_slist *header_list(const char *const *headers, bool body)
     return list;
 }
 
-void http_call(struct shop *shop, const char *method, const char *path, const char *body, const char *const *headers,
-               struct answer *out)
+void http_call_at(const char *base_url, const char *method, const char *path, const char *body,
+                  const char *const *headers, struct answer *out)
 {
     char url[16384];
     CURL *curl = thread_handle();
     *out = (struct answer){0};
-    snprintf(url, sizeof url, "%s%s", shop->base_url, path);
+    snprintf(url, sizeof url, "%s%s", base_url, path);
     struct curl_slist *list = header_list(headers, body != NULL);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
@@ -358,6 +388,12 @@ void http_call(struct shop *shop, const char *method, const char *path, const ch
     if (out->body)
         out->json = json_loadb(out->body, out->body_bytes, 0, NULL);
     curl_slist_free_all(list);
+}
+
+void http_call(struct shop *shop, const char *method, const char *path, const char *body, const char *const *headers,
+               struct answer *out)
+{
+    http_call_at(shop->base_url, method, path, body, headers, out);
 }
 
 void answer_done(struct answer *answer)

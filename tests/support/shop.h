@@ -1,5 +1,6 @@
 /* A whole shop for a test: private PostgreSQL and Redis, the four services from the build's bin directory on
- * free ports, and a plain HTTP client to talk to the gateway. Everything dies with the test process. */
+ * free ports, one or two of each, and a plain HTTP client to talk to the gateway. Everything dies with the test
+ * process. */
 #ifndef TESTS_SHOP_H
 #define TESTS_SHOP_H
 
@@ -8,20 +9,23 @@
 
 #include "support/support.h"
 
-enum shop_service { SHOP_USER, SHOP_INVENTORY, SHOP_ORDER, SHOP_GATEWAY, SHOP_SERVICES };
+enum shop_service { SHOP_USER, SHOP_INVENTORY, SHOP_ORDER, SHOP_GATEWAY, SHOP_SERVICES, SHOP_PROCESSES = 8 };
+#define shop_twin(service) ((enum shop_service)((service) + SHOP_SERVICES))
 
 struct shop_process {
     const char *name;
     pid_t pid; /* 0: not running */
-    int port;
+    int port, admin_port;
 };
 
 struct shop {
     struct test_server postgres, redis;
-    struct shop_process services[SHOP_SERVICES];
+    struct shop_process services[SHOP_PROCESSES]; /* the twins behind the others */
     char directory[256];
-    char base_url[64];
+    char base_url[64], twin_url[64]; /* of the gateways; http_call() asks the first */
+    /* To be set before shop_open(). */
     const char *const *settings; /* more environment for the services, NAME=value, NULL-terminated; or NULL */
+    bool twins;                  /* two of each service */
     /* Redis speaks TLS, too; and what is to be done when the servers run and directory exists, before the services
      * start: <directory>/<service>.yaml is read by the service. Both or NULL. */
     const struct test_certificates *certificates;
@@ -34,7 +38,7 @@ void shop_close(struct shop *shop);
 void shop_kill(struct shop *shop, enum shop_service service);      /* SIGKILL; returns when it is gone */
 int shop_stop(struct shop *shop, enum shop_service service);       /* SIGTERM; its exit status */
 void shop_start(struct shop *shop, enum shop_service service);     /* does not wait for readiness */
-void shop_wait_ready(struct shop *shop);                           /* the gateway answers 200 on /ready */
+void shop_wait_ready(struct shop *shop);                           /* every gateway answers 200 on /ready */
 int shop_await_exit(struct shop *shop, enum shop_service service); /* of one that was told to end; its exit status */
 /* The path of a service's program in this build. */
 void shop_binary(const char *name, char *out, size_t bytes);
@@ -60,6 +64,8 @@ struct answer {
  * say. */
 void http_call(struct shop *shop, const char *method, const char *path, const char *body, const char *const *headers,
                struct answer *out);
+void http_call_at(const char *base_url, const char *method, const char *path, const char *body,
+                  const char *const *headers, struct answer *out);
 void answer_done(struct answer *answer);
 const char *answer_text(const struct answer *answer, const char *member); /* "" when it is no text */
 long answer_number(const struct answer *answer, const char *member);      /* -1 when it is no integer */

@@ -53,6 +53,22 @@ struct stream_entry {
  * each entry's err tells. A call CALL_STREAM_SEND is announced for each entry. */
 enum err stream_add(struct request *req, struct stream_entry *entries, unsigned count);
 
+/* A run of Redis, from its start to its end. One that follows may lack what the one before took last: with
+ * `appendfsync everysec` about a second, without persistence everything. */
+struct stream_run {
+    char id[64];      /* Redis's run_id; "" when it does not tell */
+    int64_t began_ms; /* by its own clock, as ids are; never later than it did */
+};
+
+enum { STREAM_INHERITED_NOTHING = -1 };
+
+/* Which run the connection for commands speaks with; asked once a connection. What the fiber sends next without a
+ * wait between goes to that run, or fails. */
+enum err stream_run(struct request *req, struct stream_run *out);
+/* How long ago the newest of the entries was added that this run has from those before; STREAM_INHERITED_NOTHING when
+ * there is none. Redis loses from the end: whatever was added later, to any stream, may be lost. */
+enum err stream_inherited(struct request *req, const char *key, const struct stream_run *run, int64_t *out_age_ms);
+
 struct stream_message {
     const char *id;
     const char *data;           /* NULL when the field is missing */
