@@ -65,6 +65,7 @@ LIB := $(OUT)/lib/libcommon.a
 GEN_OBJ := $(patsubst $(GEN)/%.c,$(OUT)/obj/gen/%.o,$(filter-out $(LIB_PROTO_C),$(PROTO_C))) $(OUT)/obj/gen/migrations.o
 COLLECTOR := $(OUT)/bin/otlp-collector
 BINS := $(SERVICES:%=$(OUT)/bin/%) $(COLLECTOR)
+FAILPOINT_BINS := $(SERVICES:%=$(OUT)/failpoints/bin/%)
 
 all: $(BINS) ## build the four services and the local OTLP collector (MODE=release, debug, asan, tsan)
 
@@ -103,6 +104,12 @@ $(OUT)/obj/%.o: %.c | $(READY) $(PROTO_H)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
 
+# For tests only: the services, and what of the library knows them, with their failpoints (common/failpoint.h).
+$(OUT)/failpoints/obj/%.o: %.c | $(READY) $(PROTO_H)
+	@mkdir -p $(@D)
+	$(call say,CC,"$< (failpoints)")
+	$(Q)$(CC) $(CPPFLAGS) -DFAILPOINTS $(CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
+
 $(LIB): $(LIB_OBJ)
 	@mkdir -p $(@D)
 	@rm -f $@
@@ -114,6 +121,11 @@ $(OUT)/bin/$(1): $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard services/$(1)/*.c)) $(
 	$$(call say,LINK,$$@)
 	$$(Q)$$(link) $$(CC) $$(LDFLAGS) -o $$@.full $$(filter %.o %.a,$$^) $$(LIBS)
 	$$(Q)$$(if $$(filter release,$$(MODE)),strip -o $$@ $$@.full,cp $$@.full $$@)
+
+$(OUT)/failpoints/bin/$(1): $(patsubst %.c,$(OUT)/failpoints/obj/%.o,$(wildcard services/$(1)/*.c) libcommon/src/service/admin.c) $(GEN_OBJ) $(LIB)
+	@mkdir -p $$(@D)
+	$$(call say,LINK,$$@)
+	$$(Q)$$(link) $$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o %.a,$$^) $$(LIBS)
 endef
 $(foreach s,$(SERVICES),$(eval $(call service_rules,$(s))))
 
@@ -152,7 +164,7 @@ $(EXAMPLE_BINS): $(OUT)/examples/%: $(OUT)/obj/libcommon/examples/%/main.o $(LIB
 	$(call say,LINK,$@)
 	$(Q)$(link) $(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
-check-built: $(TEST_BINS) $(BINS) $(EXAMPLE_BINS) fuzzers
+check-built: $(TEST_BINS) $(BINS) $(FAILPOINT_BINS) $(EXAMPLE_BINS) fuzzers
 
 test: check-built ## every test that needs no cluster; ONLY=name runs those whose name has it
 	@BIN_DIR=$(OUT)/bin FUZZERS=$(FUZZ_DIR) tests/run $(OUT)/test-logs $(if $(ONLY),$(foreach t,$(TESTS),$(if $(findstring $(ONLY),$(t)),$(t))),$(TESTS))

@@ -2,6 +2,7 @@
  * send to the one that the database names. When Redis has another, events that the new run may lack are marked as not
  * published, and only then may relays send to it. It costs a look a second, and nothing in the relay's way. */
 #include "common/background.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/stream.h"
 #include "order.h"
@@ -47,6 +48,8 @@ static enum err accept_run(struct request *req, const struct stream_run *run, bo
     err = redis_run_lock(req, tx, run->id, &known);
     if (!err && !known)
         err = take_back(req, tx, run, &count);
+    if (!err && !known)
+        err = failpoint(req, "reconcile.commit.before");
     if (err || known) {
         db_rollback(tx);
         return err;
@@ -70,6 +73,9 @@ enum err reconcile_streams(struct request *req, bool *out_more)
     if (!err)
         err = redis_run_known(req, run.id, &known);
     if (err || known)
+        return err;
+    err = failpoint(req, "reconcile.before");
+    if (err)
         return err;
     return accept_run(req, &run, out_more);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/background.h"
+#include "common/failpoint.h"
 #include "common/stream.h"
 #include "order.h"
 
@@ -42,7 +43,11 @@ enum err relay_outbox(struct request *req, bool *out_more)
         return err;
     err = outbox_take(req, tx, &batch);
     if (!err && batch.count > 0)
+        err = failpoint(req, "relay.send.before");
+    if (!err && batch.count > 0)
         err = send_events(req, &batch);
+    if (!err && batch.count > 0)
+        err = failpoint(req, "relay.commit.before");
     if (err || batch.count == 0) {
         db_rollback(tx);
         return err;

@@ -95,10 +95,16 @@ static void log_path(const struct shop *shop, enum shop_service service, char *o
     snprintf(out, bytes, "%s/%s%s.log", shop->directory, names[service], service < SHOP_SERVICES ? "" : "-twin");
 }
 
+static void file_path(const struct shop *shop, enum shop_service service, char *out, size_t bytes)
+{
+    snprintf(out, bytes, "%s/%s.yaml", shop->directory, names[service]);
+}
+
 void shop_start(struct shop *shop, enum shop_service service)
 {
-    char path[600], log[400], config[400];
-    shop_binary(names[service], path, sizeof path);
+    char path[600], log[400], config[400], program[64];
+    snprintf(program, sizeof program, "%s%s", shop->failpoints ? "../failpoints/bin/" : "", names[service]);
+    shop_binary(program, path, sizeof path);
     log_path(shop, service, log, sizeof log);
     pid_t parent = getpid();
     pid_t pid = fork();
@@ -111,7 +117,7 @@ void shop_start(struct shop *shop, enum shop_service service)
         dup2(fd, STDOUT_FILENO);
         dup2(fd, STDERR_FILENO);
         set_environment(shop, service);
-        snprintf(config, sizeof config, "%s/%s.yaml", shop->directory, names[service]);
+        file_path(shop, service, config, sizeof config);
         if (access(config, R_OK) == 0)
             setenv("BODEGA_CONFIG_FILE", config, 1);
         execl(path, names[service], (char *)NULL);
@@ -197,13 +203,39 @@ void shop_wait_ready(struct shop *shop)
         wait_ready(shop, shop->twin_url);
 }
 
+static void write_files(const struct shop *shop)
+{
+    char path[400];
+    for (int i = 0; i < SHOP_SERVICES; i++) {
+        if (!shop->files[i])
+            continue;
+        file_path(shop, i, path, sizeof path);
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        fputs(shop->files[i], file);
+        fclose(file);
+    }
+}
+
+void shop_set_failpoints(struct shop *shop, enum shop_service service, const char *text)
+{
+    char url[64];
+    struct answer answer;
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", shop->services[service].admin_port);
+    http_call_at(url, "PUT", "/failpoints", text, (const char *[]){"Content-Type: text/plain", NULL}, &answer);
+    assert_int_equal(answer.status, 200);
+    answer_done(&answer);
+}
+
 void shop_open(struct shop *shop)
 {
     struct shop wanted = *shop;
     *shop = (struct shop){.settings = wanted.settings,
                           .certificates = wanted.certificates,
                           .prepare = wanted.prepare,
-                          .twins = wanted.twins};
+                          .twins = wanted.twins,
+                          .failpoints = wanted.failpoints};
+    memcpy(shop->files, wanted.files, sizeof shop->files);
     curl_global_init(CURL_GLOBAL_ALL);
     test_postgres_open(&shop->postgres);
     test_redis_open_secure(&shop->redis, shop->certificates);
@@ -216,6 +248,7 @@ void shop_open(struct shop *shop)
     snprintf(shop->base_url, sizeof shop->base_url, "http://127.0.0.1:%d", shop->services[SHOP_GATEWAY].port);
     snprintf(shop->twin_url, sizeof shop->twin_url, "http://127.0.0.1:%d",
              shop->services[shop_twin(SHOP_GATEWAY)].port);
+    write_files(shop);
     if (shop->prepare)
         shop->prepare(shop);
     for (int i = 0; i < processes(shop); i++)
@@ -249,6 +282,8 @@ void shop_close(struct shop *shop)
     for (int i = 0; i < processes(shop); i++) {
         char path[400];
         log_path(shop, i, path, sizeof path);
+        unlink(path);
+        file_path(shop, i, path, sizeof path);
         unlink(path);
     }
     rmdir(shop->directory);

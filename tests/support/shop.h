@@ -24,8 +24,10 @@ struct shop {
     char directory[256];
     char base_url[64], twin_url[64]; /* of the gateways; http_call() asks the first */
     /* To be set before shop_open(). */
-    const char *const *settings; /* more environment for the services, NAME=value, NULL-terminated; or NULL */
-    bool twins;                  /* two of each service */
+    const char *const *settings;      /* more environment for the services, NAME=value, NULL-terminated; or NULL */
+    const char *files[SHOP_SERVICES]; /* what is in the services' settings files; NULL: no file */
+    bool twins;                       /* two of each service */
+    bool failpoints;                  /* the programs that have them: common/failpoint.h */
     /* Redis speaks TLS, too; and what is to be done when the servers run and directory exists, before the services
      * start: <directory>/<service>.yaml is read by the service. Both or NULL. */
     const struct test_certificates *certificates;
@@ -40,6 +42,8 @@ int shop_stop(struct shop *shop, enum shop_service service);       /* SIGTERM; i
 void shop_start(struct shop *shop, enum shop_service service);     /* does not wait for readiness */
 void shop_wait_ready(struct shop *shop);                           /* every gateway answers 200 on /ready */
 int shop_await_exit(struct shop *shop, enum shop_service service); /* of one that was told to end; its exit status */
+/* Sets failpoints of a service that runs, as common/failpoint.h writes them. */
+void shop_set_failpoints(struct shop *shop, enum shop_service service, const char *text);
 /* The path of a service's program in this build. */
 void shop_binary(const char *name, char *out, size_t bytes);
 /* The services' log so far; the caller frees. */

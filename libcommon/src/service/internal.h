@@ -123,6 +123,9 @@ void telemetry_leave_seat(struct seat *seat);
 /* admin.c: /metrics, /livez, /readyz on the first seat's loop. */
 enum err admin_open(struct seat *first);
 
+/* failpoints.c */
+http_handler get_failpoints, put_failpoints;
+
 /* access_log.c */
 extern const struct middleware access_log;
 extern const struct middleware start_gate;

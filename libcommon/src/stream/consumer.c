@@ -19,7 +19,7 @@ enum {
     BLOCK_MS = 2000,
     CLAIM_IDLE_MS = 30000,
     DELIVERIES_MAX = 5,
-    CLAIM_EVERY_MS_MAX = 5000,
+    CLAIM_EVERY_MS_MAX = 3000,
     REPLY_MARGIN_MS = 3000, /* beyond block_ms a silent server counts as hung */
     PAUSE_MIN_MS = 100,
     PAUSE_MAX_MS = 2000,
