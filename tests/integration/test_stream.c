@@ -630,6 +630,70 @@ static void deleted_body(struct request *req, struct room *room)
     assert_int_equal(stream_stats(room->worker.stream).errors, 1);
 }
 
+static void refused_replay_body(struct request *req, struct room *room)
+{
+    struct stream_letter *letters;
+    unsigned count;
+    bool found;
+    wait_up(req, room);
+    tell("XADD s:dead 5-1 data hello other field source s source_id 1-1 reason because");
+    tell("SET s taken");
+    assert_int_equal(stream_letter_replay(req, "s", "s:dead", "5-1", &found), ERR_INTERNAL);
+    assert_int_equal(stream_letters(req, "s:dead", NULL, &letters, &count), ERR_OK);
+    assert_int_equal(count, 1);
+    assert_string_equal(letters[0].data, "hello");
+    tell("DEL s");
+    assert_int_equal(stream_letter_replay(req, "s", "s:dead", "5-1", &found), ERR_OK);
+    assert_true(found);
+    assert_int_equal(number("XLEN", "s"), 1);
+    assert_int_equal(number("XLEN", "s:dead"), 0);
+    redisReply *reply = ask("XRANGE s - +");
+    assert_int_equal(reply->element[0]->element[1]->elements, 4); /* data and other, nothing of the letter's own */
+    freeReplyObject(reply);
+}
+
+static void test_dead_letter_stays_until_its_message_is_back(void **state)
+{
+    (void)state;
+    use(redis.url, refused_replay_body);
+}
+
+static bool is_member(const char *name)
+{
+    bool found = false;
+    redisReply *reply = ask("XINFO CONSUMERS s g");
+    for (size_t i = 0; i < reply->elements; i++)
+        found |= strcmp(reply->element[i]->element[1]->str, name) == 0;
+    freeReplyObject(reply);
+    return found;
+}
+
+static void dismiss_body(struct request *req, struct room *room)
+{
+    wait_up(req, room);
+    tell("XGROUP CREATE s g 0 MKSTREAM");
+    assert_int_equal(add(req, "held"), ERR_OK);
+    tell("XREADGROUP GROUP g holder COUNT 1 STREAMS s >");
+    tell("XGROUP CREATECONSUMER s g ghost");
+    struct stream_consumer_settings settings = member("one");
+    settings.gone_ms = 300;
+    settings.block_ms = 100;
+    struct stream_consumer *consumer = consume(room, settings);
+    assert_int_equal(add(req, "new"), ERR_OK);
+    until(req, !is_member("ghost"));
+    assert_true(is_member("holder"));
+    assert_int_equal(pending("s"), 1);
+    wait_seen(req, room, 1);
+    assert_true(is_member("one"));
+    stream_consumer_stop(consumer);
+}
+
+static void test_member_that_is_gone_is_removed_unless_it_holds_a_message(void **state)
+{
+    (void)state;
+    use(redis.url, dismiss_body);
+}
+
 static void test_message_deleted_while_pending_is_forgotten(void **state)
 {
     (void)state;
@@ -1363,6 +1427,8 @@ int main(void)
         TEST(test_without_a_dead_letter_stream_messages_come_again_for_ever),
         TEST(test_dependency_that_is_away_does_not_use_up_deliveries),
         TEST(test_messages_of_a_dead_consumer_are_taken_over),
+        TEST(test_dead_letter_stays_until_its_message_is_back),
+        TEST(test_member_that_is_gone_is_removed_unless_it_holds_a_message),
         TEST(test_message_deleted_while_pending_is_forgotten),
         TEST(test_deleted_message_of_a_dead_consumer_is_forgotten),
         TEST(test_stop_lets_the_batch_in_hand_finish),

@@ -54,12 +54,10 @@ static enum err get_readyz(struct request *req, struct response *res)
 }
 
 static const struct http_route routes[] = {
-    {"GET", "/metrics", get_metrics},
-    {"GET", "/livez", get_livez},
+    {"GET", "/metrics", get_metrics},       {"GET", "/livez", get_livez},
     {"GET", "/readyz", get_readyz},
 #ifdef FAILPOINTS
-    {"GET", "/failpoints", get_failpoints},
-    {"PUT", "/failpoints", put_failpoints, "text/plain"},
+    {"GET", "/failpoints", get_failpoints}, {"PUT", "/failpoints", put_failpoints, "text/plain"},
 #endif
 };
 

@@ -40,6 +40,7 @@ struct stream_consumer {
     char own_from[48];   /* ... behind this id */
     char claim_from[48];
     int64_t claim_at_ns;
+    int64_t dismiss_at_ns;
     unsigned failures;        /* in a row */
     struct fiber_wait *pause; /* while it waits for better times */
     struct fiber_wait stopped;
