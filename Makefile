@@ -136,7 +136,7 @@ $(COLLECTOR): $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/collector/*.c)) $(L
 
 # --- tests -----------------------------------------------------------------------------------
 
-TEST_SRC := $(wildcard tests/unit/test_*.c) $(wildcard tests/integration/test_*.c) $(wildcard tests/contract/test_*.c)
+TEST_SRC := $(foreach d,unit integration contract chaos,$(wildcard tests/$(d)/test_*.c))
 TEST_BINS := $(TEST_SRC:%.c=$(OUT)/%)
 TEST_HELP := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/*.c))
 TEST_SCRIPTS := $(wildcard tests/local/test_*) $(wildcard tests/fuzz/test_*)
@@ -155,6 +155,8 @@ $(OUT)/tests/unit/test_user_rules: $(call rules_of,user-service)
 $(OUT)/tests/unit/test_order_rules: $(call rules_of,order-service)
 $(OUT)/tests/unit/test_inventory_rules: $(call rules_of,inventory-service)
 $(OUT)/tests/unit/test_gateway_rules: $(call rules_of,api-gateway)
+
+$(OUT)/tests/chaos/test_chaos: $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/chaos/*.c))
 
 # The examples are built by the tests, so that they stay true.
 EXAMPLE_BINS := $(patsubst libcommon/examples/%/main.c,$(OUT)/examples/%,$(wildcard libcommon/examples/*/main.c))
@@ -178,6 +180,9 @@ tsan: ## the same tests under ThreadSanitizer
 coverage: ## line coverage of libcommon and the services by the same tests
 	@$(MAKE) --no-print-directory MODE=coverage test
 	@tests/coverage $(BUILD)/coverage
+
+chaos: $(OUT)/tests/chaos/test_chaos $(BINS) ## orders while processes are killed and connections cut, then the count (MINUTES=10 SEED= RATE=250)
+	@CHAOS_MINUTES=$(or $(MINUTES),10) $<
 
 bench: ## requests/s, latency, CPU and memory of the release (SECONDS_EACH=10 CONNECTIONS=32 WORKLOADS= FLOORS=)
 	@$(MAKE) --no-print-directory MODE=release all
@@ -307,6 +312,6 @@ clean-data: ## stop it and wipe its data
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
 
-.PHONY: all check-built test asan tsan coverage bench bench-otel fmt lint check-layers check-headers help clean
+.PHONY: all check-built test asan tsan coverage chaos bench bench-otel fmt lint check-layers check-headers help clean
 .SECONDARY:
 .DELETE_ON_ERROR:

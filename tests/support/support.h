@@ -33,6 +33,7 @@ int test_free_port(void);
  */
 void test_postgres_open(struct test_server *server);
 void test_postgres_stop(struct test_server *server);  /* immediate; returns when it is gone */
+void test_postgres_kill(struct test_server *server);  /* SIGKILL for the first process */
 void test_postgres_start(struct test_server *server); /* the same data and port; returns when it answers */
 void test_postgres_close(struct test_server *server); /* stops and wipes */
 /* Takes TLS connections too, from now on, with the server's certificate; asks for clients' certificates. */
