@@ -1,4 +1,4 @@
-/* What Redis loses is sent again: a shop with two of each service, and a Redis that comes back without its end. */
+/* A shop with two of each service: they share the work, and what Redis loses is sent again by one of them. */
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,6 +134,20 @@ static bool settled(void)
 
 /* --- tests */
 
+static void test_twins_are_ready_together_and_members_of_one_group(void **state)
+{
+    (void)state;
+    static const char *const streams[] = {"orders:created", "orders:cancelled"};
+    for (size_t i = 0; i < array_count(streams); i++) {
+        redisReply *reply;
+        await((reply = ask("XINFO CONSUMERS %s inventory", streams[i]))->elements == 2 ||
+              (freeReplyObject(reply), false));
+        assert_string_not_equal(reply->element[0]->element[1]->str, reply->element[1]->element[1]->str);
+        freeReplyObject(reply);
+    }
+    assert_int_equal(shop_sql_number(&shop, "select count(*) from redis_run where run <> ''"), 1);
+}
+
 static void test_an_empty_redis_gets_recent_events_again_and_old_ones_not(void **state)
 {
     (void)state;
@@ -249,6 +263,7 @@ static void test_a_trimmed_stream_and_a_restart_without_loss_send_nothing_again(
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_twins_are_ready_together_and_members_of_one_group),
         cmocka_unit_test(test_an_empty_redis_gets_recent_events_again_and_old_ones_not),
         cmocka_unit_test(test_a_flushed_and_restarted_redis_gets_events_again),
         cmocka_unit_test(test_the_lost_end_of_the_stream_is_sent_again),

@@ -518,6 +518,10 @@ static void test_dead_letters_are_shown_and_put_back(void **state)
     }
     run_inventory("--dead-letters", NULL, 0, "orders:created:dead  230-7  because  (was 1-1)\n    {\"order_id\":");
     run_inventory("--dead-letters", NULL, 0, "230 dead letters");
+    tell_redis("XADD orders:cancelled:dead 1-1 data %s reason because source_id 2-2", "a\033[2Jb");
+    run_inventory("--dead-letters", NULL, 0,
+                  "orders:cancelled:dead  1-1  because  (was 2-2)\n    a?[2Jb\n231 dead letters");
+    tell_redis("XDEL orders:cancelled:dead 1-1");
     run_inventory("--replay-dead-letters", "3-7", 0, "1 dead letter replayed");
     await_committed(1);
     run_inventory("--replay-dead-letters", "3-7", 1, "no dead letter has the id 3-7");

@@ -779,6 +779,70 @@ static void test_stop_ends_a_blocking_read_and_a_pause(void **state)
     use(redis.url, stop_early_body);
 }
 
+/* --- runs of Redis */
+
+static void restart_redis(struct request *req, struct room *room, bool empty)
+{
+    test_redis_stop(&redis);
+    if (empty)
+        test_redis_lose(&redis, 0);
+    until(req, !stream_up(room->worker.stream));
+    test_redis_start(&redis);
+    connect_directly();
+    wait_up(req, room);
+}
+
+static void runs_body(struct request *req, struct room *room)
+{
+    struct stream_run first, same, second;
+    int64_t age_ms;
+    wait_up(req, room);
+    assert_int_equal(stream_run(req, &first), ERR_OK);
+    assert_int_equal(strlen(first.id), 40);
+    tell("XADD s %lld-0 data old", (long long)(clock_wall_ns() / NS_PER_MS - 5000));
+    assert_int_equal(stream_run(req, &same), ERR_OK);
+    assert_string_equal(same.id, first.id);
+    restart_redis(req, room, false);
+    assert_int_equal(stream_run(req, &second), ERR_OK);
+    assert_string_not_equal(second.id, first.id);
+    assert_int_equal(add(req, "new"), ERR_OK); /* does not count: it is this run's own */
+    assert_int_equal(stream_inherited(req, "s", &second, &age_ms), ERR_OK);
+    assert_in_range(age_ms, 5000, 25000);
+    assert_int_equal(stream_inherited(req, "none", &second, &age_ms), ERR_OK);
+    assert_int_equal(age_ms, STREAM_INHERITED_NOTHING);
+    restart_redis(req, room, true);
+    assert_int_equal(stream_run(req, &second), ERR_OK);
+    assert_int_equal(stream_inherited(req, "s", &second, &age_ms), ERR_OK);
+    assert_int_equal(age_ms, STREAM_INHERITED_NOTHING);
+}
+
+static void test_run_of_redis_and_what_it_inherited_are_told(void **state)
+{
+    (void)state;
+    use(redis.url, runs_body);
+}
+
+static void secret_run_body(struct request *req, struct room *room)
+{
+    struct stream_run run;
+    tell("ACL SETUSER default -info");
+    wait_up(req, room);
+    assert_int_equal(stream_run(req, &run), ERR_OK);
+    assert_string_equal(run.id, "");
+    tell("ACL SETUSER default +info");
+    test_redis_stop(&redis);
+    until(req, !stream_up(room->worker.stream));
+    assert_int_equal(stream_run(req, &run), ERR_UNAVAILABLE);
+    test_redis_start(&redis);
+    connect_directly();
+}
+
+static void test_redis_that_keeps_its_run_to_itself_can_be_used(void **state)
+{
+    (void)state;
+    use(redis.url, secret_run_body);
+}
+
 /* --- trouble */
 
 static void down_body(struct request *req, struct room *room)
@@ -1427,6 +1491,8 @@ int main(void)
         TEST(test_without_a_dead_letter_stream_messages_come_again_for_ever),
         TEST(test_dependency_that_is_away_does_not_use_up_deliveries),
         TEST(test_messages_of_a_dead_consumer_are_taken_over),
+        TEST(test_run_of_redis_and_what_it_inherited_are_told),
+        TEST(test_redis_that_keeps_its_run_to_itself_can_be_used),
         TEST(test_dead_letter_stays_until_its_message_is_back),
         TEST(test_member_that_is_gone_is_removed_unless_it_holds_a_message),
         TEST(test_message_deleted_while_pending_is_forgotten),

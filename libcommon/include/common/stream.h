@@ -109,7 +109,7 @@ struct stream_letter {
 };
 
 enum err stream_letter_count(struct request *req, const char *dead_key, uint64_t *out_count);
-/* Up to 100 behind the id `after` (NULL: from the first), oldest first. */
+/* Up to 20 behind the id `after` (NULL: from the first), oldest first. */
 enum err stream_letters(struct request *req, const char *dead_key, const char *after, struct stream_letter **out,
                         unsigned *out_count);
 /* Adds it to the end of `key` with the fields that it came with, and only then deletes it, in one step. After an error

@@ -10,7 +10,7 @@
 #include "common/offload.h"
 #include "service/internal.h"
 
-enum { PATIENCE_MS = 10000, DATA_BYTES_SHOWN = 2000 };
+enum { PATIENCE_MS = 10000, TEXT_BYTES_SHOWN = 2000 };
 
 struct command {
     struct loop_task task;
@@ -29,20 +29,21 @@ static const char *dead_key(struct request *req, const struct service_consumer *
     return arena_print(req->arena, "%s:dead", consumer->key);
 }
 
-/* Comes from outside: nothing that a terminal would obey. */
-static void print_data(const char *data)
+/* A text from outside, with nothing that a terminal would obey. */
+static const char *tame(struct request *req, const char *text)
 {
-    size_t length = strlen(data);
-    fputs("    ", stdout);
-    for (size_t i = 0; i < length && i < DATA_BYTES_SHOWN; i++)
-        putchar(iscntrl((unsigned char)data[i]) ? '?' : data[i]);
-    puts(length > DATA_BYTES_SHOWN ? " ..." : "");
+    size_t length = strlen(text), shown = length < TEXT_BYTES_SHOWN ? length : TEXT_BYTES_SHOWN;
+    char *out = arena_text(req->arena, text, shown);
+    for (size_t i = 0; i < shown; i++)
+        if (iscntrl((unsigned char)out[i]))
+            out[i] = '?';
+    return shown == length ? out : arena_print(req->arena, "%s ...", out);
 }
 
-static void show(const struct service_consumer *consumer, const struct stream_letter *letter)
+static void show(struct request *req, const struct service_consumer *consumer, const struct stream_letter *letter)
 {
-    printf("%s:dead  %s  %s  (was %s)\n", consumer->key, letter->id, letter->reason, letter->source_id);
-    print_data(letter->data);
+    printf("%s:dead  %s  %s  (was %s)\n    %s\n", consumer->key, letter->id, tame(req, letter->reason),
+           tame(req, letter->source_id), tame(req, letter->data));
 }
 
 static enum err put_back(struct command *command, struct request *req, const struct service_consumer *consumer,
@@ -65,7 +66,7 @@ static enum err handle_page(struct command *command, struct request *req, const 
         if (command->replay)
             err = put_back(command, req, consumer, letters[i].id);
         else
-            show(consumer, &letters[i]);
+            show(req, consumer, &letters[i]);
     }
     if (!command->replay)
         command->count += count;

@@ -68,7 +68,7 @@ enum err stream_letters(struct request *req, const char *dead_key, const char *a
 {
     const char *from = after ? arena_print(req->arena, "(%s", after) : "-";
     const struct reply *reply;
-    enum err err = ask(req, 6, (const char *[]){"XRANGE", dead_key, from, "+", "COUNT", "100"}, &reply);
+    enum err err = ask(req, 6, (const char *[]){"XRANGE", dead_key, from, "+", "COUNT", "20"}, &reply);
     if (!err)
         read_letters(req, reply, out, out_count);
     return err;
