@@ -21,19 +21,24 @@
 enum { STARTS_MAX = 20 };
 
 /* From below the range that the kernel deals out to clients: between now and a server's bind, or while a server is
- * being restarted, no client's own end may land there. */
+ * being restarted, no client's own end may land there. Never the same twice. */
 int test_free_port(void)
 {
     enum { FIRST = 10000, COUNT = 20000, TRIES = 100 };
+    static bool given[COUNT];
     for (int i = 0; i < TRIES; i++) {
-        int port = FIRST + (int)(random_unit() * COUNT);
+        int number = (int)(random_unit() * COUNT), port = FIRST + number;
+        if (given[number])
+            continue;
         struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         address.sin_port = htons((uint16_t)port);
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         bool is_free = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
         close(fd);
-        if (is_free)
+        if (is_free) {
+            given[number] = true;
             return port;
+        }
     }
     server_give_up("no free port");
 }

@@ -243,8 +243,8 @@ void shop_open(struct shop *shop)
     snprintf(shop->directory, sizeof shop->directory, "%s/bodega-shop-XXXXXX", tmp ? tmp : "/tmp");
     assert_non_null(mkdtemp(shop->directory));
     for (int i = 0; i < processes(shop); i++)
-        shop->services[i] =
-            (struct shop_process){.name = names[i], .port = test_free_port(), .admin_port = test_free_port()};
+        shop->services[i] = (struct shop_process){
+            .name = names[i], .port = test_free_port(), .admin_port = shop->failpoints ? test_free_port() : 0};
     snprintf(shop->base_url, sizeof shop->base_url, "http://127.0.0.1:%d", shop->services[SHOP_GATEWAY].port);
     snprintf(shop->twin_url, sizeof shop->twin_url, "http://127.0.0.1:%d",
              shop->services[shop_twin(SHOP_GATEWAY)].port);

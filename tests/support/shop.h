@@ -14,8 +14,8 @@ enum shop_service { SHOP_USER, SHOP_INVENTORY, SHOP_ORDER, SHOP_GATEWAY, SHOP_SE
 
 struct shop_process {
     const char *name;
-    pid_t pid; /* 0: not running */
-    int port, admin_port;
+    pid_t pid;            /* 0: not running */
+    int port, admin_port; /* the second in a shop with failpoints only: elsewhere any free one, which nobody knows */
 };
 
 struct shop {
