@@ -65,6 +65,7 @@ LIB := $(OUT)/lib/libcommon.a
 GEN_OBJ := $(patsubst $(GEN)/%.c,$(OUT)/obj/gen/%.o,$(filter-out $(LIB_PROTO_C),$(PROTO_C))) $(OUT)/obj/gen/migrations.o
 COLLECTOR := $(OUT)/bin/otlp-collector
 BINS := $(SERVICES:%=$(OUT)/bin/%) $(COLLECTOR)
+FAILPOINT_BINS := $(SERVICES:%=$(OUT)/failpoints/bin/%)
 
 all: $(BINS) ## build the four services and the local OTLP collector (MODE=release, debug, asan, tsan)
 
@@ -103,6 +104,12 @@ $(OUT)/obj/%.o: %.c | $(READY) $(PROTO_H)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
 
+# For tests only: the services, and what of the library knows them, with their failpoints (common/failpoint.h).
+$(OUT)/failpoints/obj/%.o: %.c | $(READY) $(PROTO_H)
+	@mkdir -p $(@D)
+	$(call say,CC,"$< (failpoints)")
+	$(Q)$(CC) $(CPPFLAGS) -DFAILPOINTS $(CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
+
 $(LIB): $(LIB_OBJ)
 	@mkdir -p $(@D)
 	@rm -f $@
@@ -114,6 +121,11 @@ $(OUT)/bin/$(1): $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard services/$(1)/*.c)) $(
 	$$(call say,LINK,$$@)
 	$$(Q)$$(link) $$(CC) $$(LDFLAGS) -o $$@.full $$(filter %.o %.a,$$^) $$(LIBS)
 	$$(Q)$$(if $$(filter release,$$(MODE)),strip -o $$@ $$@.full,cp $$@.full $$@)
+
+$(OUT)/failpoints/bin/$(1): $(patsubst %.c,$(OUT)/failpoints/obj/%.o,$(wildcard services/$(1)/*.c) libcommon/src/service/admin.c) $(GEN_OBJ) $(LIB)
+	@mkdir -p $$(@D)
+	$$(call say,LINK,$$@)
+	$$(Q)$$(link) $$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o %.a,$$^) $$(LIBS)
 endef
 $(foreach s,$(SERVICES),$(eval $(call service_rules,$(s))))
 
@@ -124,7 +136,7 @@ $(COLLECTOR): $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/collector/*.c)) $(L
 
 # --- tests -----------------------------------------------------------------------------------
 
-TEST_SRC := $(foreach d,unit integration contract load,$(wildcard tests/$(d)/test_*.c))
+TEST_SRC := $(foreach d,unit integration contract load chaos,$(wildcard tests/$(d)/test_*.c))
 TEST_BINS := $(TEST_SRC:%.c=$(OUT)/%)
 TEST_HELP := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/*.c) tests/load/client.c)
 TEST_SCRIPTS := $(wildcard tests/local/test_*) $(wildcard tests/fuzz/test_*)
@@ -144,6 +156,8 @@ $(OUT)/tests/unit/test_order_rules: $(call rules_of,order-service)
 $(OUT)/tests/unit/test_inventory_rules: $(call rules_of,inventory-service)
 $(OUT)/tests/unit/test_gateway_rules: $(call rules_of,api-gateway)
 
+$(OUT)/tests/chaos/test_chaos: $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/chaos/*.c))
+
 # The examples are built by the tests, so that they stay true.
 EXAMPLE_BINS := $(patsubst libcommon/examples/%/main.c,$(OUT)/examples/%,$(wildcard libcommon/examples/*/main.c))
 
@@ -152,7 +166,7 @@ $(EXAMPLE_BINS): $(OUT)/examples/%: $(OUT)/obj/libcommon/examples/%/main.o $(LIB
 	$(call say,LINK,$@)
 	$(Q)$(link) $(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
-check-built: $(TEST_BINS) $(BINS) $(EXAMPLE_BINS) fuzzers
+check-built: $(TEST_BINS) $(BINS) $(FAILPOINT_BINS) $(EXAMPLE_BINS) fuzzers
 
 test: check-built ## every test that needs no cluster; ONLY=name runs those whose name has it
 	@BIN_DIR=$(OUT)/bin FUZZERS=$(FUZZ_DIR) tests/run $(OUT)/test-logs $(if $(ONLY),$(foreach t,$(TESTS),$(if $(findstring $(ONLY),$(t)),$(t))),$(TESTS))
@@ -182,6 +196,9 @@ endif
 bench-overload: ## ten times more load than the shop can do (SECONDS_EACH=10 PATTERN=orders, reads or mixed FACTOR=10)
 	@$(MAKE) --no-print-directory MODE=release all $(BENCH_OVERLOAD)
 	@$(BENCH_OVERLOAD)
+
+chaos: $(OUT)/tests/chaos/test_chaos $(BINS) ## orders while processes are killed and connections cut, then the count (MINUTES=10 SEED= RATE=250)
+	@CHAOS_MINUTES=$(or $(MINUTES),10) $<
 
 bench: ## requests/s, latency, CPU and memory of the release (SECONDS_EACH=10 CONNECTIONS=32 WORKLOADS= FLOORS=)
 	@$(MAKE) --no-print-directory MODE=release all
@@ -318,6 +335,6 @@ clean-data: ## stop it and wipe its data
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
 
-.PHONY: all check-built test load-tests asan tsan coverage bench bench-overload bench-otel fmt lint check-layers check-headers help clean
+.PHONY: all check-built test load-tests asan tsan coverage chaos bench bench-overload bench-otel fmt lint check-layers check-headers help clean
 .SECONDARY:
 .DELETE_ON_ERROR:

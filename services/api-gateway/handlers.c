@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "common/failpoint.h"
 #include "gateway.h"
 #include "inventory.pb-c.h"
 #include "order.pb-c.h"
@@ -99,11 +100,16 @@ enum err post_order(struct request *req, struct response *res)
     enum err err = json_read(req, &order_draft_shape, &in);
     if (!err)
         err = idempotency_key_read(req, http_header(req, "Idempotency-Key"), &in.idempotency_key);
+    if (!err)
+        err = failpoint(req, "gateway.order.before");
     if (err)
         return err;
     err = call(req, PEER_ORDER, in.idempotency_key[0] ? &create_keyed_order : &create_order, &in, &order);
     if (err)
         return order_refused(req, err);
+    err = failpoint(req, "gateway.order.after");
+    if (err)
+        return err;
     return json_write(req, res, 200, &order_shape, order);
 }
 

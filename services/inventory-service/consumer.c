@@ -2,6 +2,7 @@
  * Twice is the same as once, so a message may come as often, and as late, as it likes. */
 #include <string.h>
 
+#include "common/failpoint.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "inventory.h"
@@ -37,7 +38,11 @@ static enum err settle(struct request *req, struct stream_message *messages, uns
     for (unsigned i = 0; i < count; i++)
         if ((messages[i].done = read_event(req, &messages[i], &order_ids[good])))
             good++;
-    enum err err = good ? change(req, order_ids, good) : ERR_OK;
+    enum err err = failpoint(req, "event.settle.before");
+    if (!err && good > 0)
+        err = change(req, order_ids, good);
+    if (!err)
+        err = failpoint(req, "event.acknowledge.before");
     for (unsigned i = 0; err && i < count; i++)
         messages[i].done = false;
     return err;

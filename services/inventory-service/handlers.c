@@ -1,3 +1,4 @@
+#include "common/failpoint.h"
 #include "common/service.h"
 #include "inventory.h"
 #include "inventory.pb-c.h"
@@ -38,7 +39,11 @@ enum err deduct_inventory(struct request *req, const void *message, void *answer
     if (!err)
         err = check_quantity(req, in->quantity);
     if (!err)
+        err = failpoint(req, "deduct.before");
+    if (!err)
         err = reservation_take(req, &wanted, &held);
+    if (!err)
+        err = failpoint(req, "deduct.answer.before");
     service_count("bodega.stock.deductions", err ? err_name(err) : held ? "held" : "insufficient");
     if (err)
         return err;
@@ -83,7 +88,11 @@ enum err release_inventory(struct request *req, const void *message, void *answe
     bool released;
     enum err err = request_uuid(req, "order_id", in->order_id, &order_id);
     if (!err)
+        err = failpoint(req, "release.before");
+    if (!err)
         err = reservation_release(req, order_id, &released);
+    if (!err)
+        err = failpoint(req, "release.answer.before");
     if (err)
         return err;
     out->released = released;

@@ -4,11 +4,17 @@
 
 #include "common/request.h"
 #include "common/rpc.h"
+#include "common/service.h"
 #include "common/stream.h"
 
-enum { QUANTITY_MAX = 1000000, STOCK_MAX = 1000000000, SWEEP_BATCH = 100, RESOLVE_AFTER_S = 30 };
+enum { QUANTITY_MAX = 1000000, STOCK_MAX = 1000000000, SWEEP_BATCH = 100 };
 
 enum peer { PEER_ORDER, PEER_USER };
+
+struct inventory_settings {
+    struct service_settings service;
+    int resolve_after_s;
+};
 
 struct reservation {
     struct uuid order_id, product_id;
@@ -28,9 +34,8 @@ enum err reservation_take(struct request *req, const struct reservation *wanted,
 enum err reservation_release(struct request *req, struct uuid order_id, bool *out_released);
 /* Gives the stock of cancelled orders back, once. */
 enum err reservations_cancel(struct request *req, const struct uuid *order_ids, unsigned count);
-/* Up to SWEEP_BATCH orders whose reservations have been held for RESOLVE_AFTER_S; nobody else gets them for a moment.
- */
-enum err reservations_stale(struct request *req, struct uuid **out_order_ids, unsigned *out_count);
+/* Up to SWEEP_BATCH orders whose reservations have been held for after_s; nobody else gets them for a moment. */
+enum err reservations_stale(struct request *req, int after_s, struct uuid **out_order_ids, unsigned *out_count);
 enum err reservations_commit(struct request *req, const struct uuid *order_ids, unsigned count);
 
 /* handlers.c */

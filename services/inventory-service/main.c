@@ -40,6 +40,11 @@ static const struct background_task tasks[] = {
     {.name = "sweeper", .run = resolve_reservations, .interval_ms = 1000, .pause_ms = 10, .deadline_ms = 10000},
 };
 
+static const struct setting settings[] = {
+    {"reservations.resolve_after_s", SETTING_INT, offsetof(struct inventory_settings, resolve_after_s), "30", NULL, 1,
+     3600, .help = "s until a reservation that nobody settled is resolved; longer than any request"},
+};
+
 int main(int argc, char **argv)
 {
     const struct service service = {
@@ -54,6 +59,9 @@ int main(int argc, char **argv)
         .migrations = migrations,
         .migration_count = migrations_count,
         .streams = true,
+        .settings = settings,
+        .setting_count = array_count(settings),
+        .settings_bytes = sizeof(struct inventory_settings),
         .consumers = consumers,
         .consumer_count = array_count(consumers),
         .peers = peers,

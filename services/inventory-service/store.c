@@ -135,7 +135,7 @@ enum err reservations_cancel(struct request *req, const struct uuid *order_ids, 
     return db_query(req, &cancel, DB_PARAMS(db_uuids(order_ids, count)), NULL);
 }
 
-enum err reservations_stale(struct request *req, struct uuid **out_order_ids, unsigned *out_count)
+enum err reservations_stale(struct request *req, int after_s, struct uuid **out_order_ids, unsigned *out_count)
 {
     static const struct db_statement stale = {
         .name = "reservations_stale",
@@ -149,7 +149,7 @@ enum err reservations_stale(struct request *req, struct uuid **out_order_ids, un
         .columns = "u",
     };
     struct db_rows rows;
-    enum err err = db_query(req, &stale, DB_PARAMS(db_int4(RESOLVE_AFTER_S), db_int8(SWEEP_BATCH)), &rows);
+    enum err err = db_query(req, &stale, DB_PARAMS(db_int4(after_s), db_int8(SWEEP_BATCH)), &rows);
     if (err)
         return err;
     *out_order_ids = arena_array(req->arena, struct uuid, rows.count);

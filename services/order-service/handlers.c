@@ -1,3 +1,4 @@
+#include "common/failpoint.h"
 #include "common/service.h"
 #include "order.h"
 #include "order.pb-c.h"
@@ -33,7 +34,7 @@ static void give_up(struct request *req, const struct draft *draft)
 {
     const struct failure failure = req->failure;
     bool abandoned;
-    if (order_abandon(req, draft->id, &abandoned) == ERR_OK && abandoned)
+    if (order_abandon(req, draft->id, &abandoned) == ERR_OK && abandoned && !failpoint(req, "order.release.before"))
         release_stock(req, draft);
     req->failure = failure;
 }
@@ -42,12 +43,16 @@ static void give_up(struct request *req, const struct draft *draft)
 static enum err place_order(struct request *req, const struct draft *draft, struct order *out)
 {
     bool created = false;
-    enum err err = inventory_deduct(req, draft);
+    enum err err = failpoint(req, "order.deduct.before");
+    if (!err)
+        err = inventory_deduct(req, draft);
     if (err == ERR_ABORTED)
         return known_order(req, draft, out);
     if (err)
         return err;
-    err = order_insert(req, draft, out, &created);
+    err = failpoint(req, "order.insert.before");
+    if (!err)
+        err = order_insert(req, draft, out, &created);
     if (nothing_written(err))
         give_up(req, draft);
     if (!err && !created)
@@ -82,6 +87,8 @@ enum err create_order(struct request *req, const void *message, void *answer)
         err = fail(req, ERR_PERMISSION_DENIED, "user_id: an order can be made for oneself only");
     if (!err)
         err = take_order(req, &draft, &order);
+    if (!err)
+        err = failpoint(req, "order.answer.before");
     service_count("bodega.orders.requested", err_name(err));
     if (err)
         return err;
@@ -124,11 +131,16 @@ enum err cancel_order(struct request *req, const void *message, void *answer)
     bool changed = false;
     enum err err = order_of_caller(req, in->id, &order);
     if (!err)
+        err = failpoint(req, "cancel.before");
+    if (!err)
         err = order_cancel(req, order.id, &order, &changed);
     if (err)
         return err;
     if (changed)
         background_wake(req->worker, TASK_RELAY);
+    err = failpoint(req, "cancel.answer.before");
+    if (err)
+        return err;
     answer_order(req, &order, answer);
     return ERR_OK;
 }
@@ -141,9 +153,13 @@ enum err resolve_order(struct request *req, const void *message, void *answer)
     bool abandoned, exists = false;
     enum err err = request_uuid(req, "order_id", in->order_id, &id);
     if (!err)
+        err = failpoint(req, "resolve.before");
+    if (!err)
         err = order_abandon(req, id, &abandoned);
     if (!err && !abandoned)
         err = order_exists(req, id, &exists);
+    if (!err)
+        err = failpoint(req, "resolve.answer.before");
     out->exists = exists;
     return err;
 }

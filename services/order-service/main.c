@@ -29,7 +29,10 @@ static const struct service_auth auth = {
 
 /* New orders wake the relay; what other processes left behind is looked for once a second. */
 static const struct background_task tasks[] = {
-    [TASK_RELAY] = {.name = "relay", .run = relay_outbox, .interval_ms = 1000, .pause_ms = 20, .deadline_ms = 10000},
+    [TASK_RELAY] =
+        {.name = "relay", .run = relay_outbox, .interval_ms = 1000, .pause_ms = 20, .deadline_ms = RELAY_MAX_MS},
+    [TASK_RECONCILER] =
+        {.name = "reconciler", .run = reconcile_streams, .interval_ms = 1000, .pause_ms = 20, .deadline_ms = 10000},
     {.name = "pruner", .run = prune_outbox, .interval_ms = 60000, .pause_ms = 20, .deadline_ms = 10000},
 };
 

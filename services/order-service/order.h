@@ -9,7 +9,7 @@
 enum { QUANTITY_MAX = 1000000, LIST_LIMIT = 20, LIST_LIMIT_MAX = 100, CURSOR_TEXT_BYTES = 49 };
 
 enum peer { PEER_INVENTORY, PEER_USER };
-enum task { TASK_RELAY };
+enum task { TASK_RELAY, TASK_RECONCILER };
 
 struct order {
     struct uuid id, user_id, product_id;
@@ -66,11 +66,25 @@ enum err order_list(struct request *req, struct uuid user_id, struct cursor afte
 struct outbox_event {
     const char *event, *payload, *traceparent, *tracestate, *baggage;
 };
-enum { RELAY_BATCH = 500, PRUNE_BATCH = 1000, KEEP_DAYS = 7 };
+struct outbox_batch {
+    struct outbox_event *events;
+    unsigned count;
+    const char *run; /* the run of Redis that events go to; it stays that until the transaction ends */
+};
+enum { RELAY_BATCH = 500, RELAY_MAX_MS = 10000, PRUNE_BATCH = 1000, KEEP_DAYS = 7 };
 /* Takes up to RELAY_BATCH unpublished events, oldest first, and marks them published if the transaction commits. */
-enum err outbox_take(struct request *req, struct db_tx *tx, struct outbox_event **out, unsigned *out_count);
+enum err outbox_take(struct request *req, struct db_tx *tx, struct outbox_batch *out);
 /* Deletes up to PRUNE_BATCH events that were published and are older than KEEP_DAYS. */
 enum err outbox_prune(struct request *req, unsigned *out_count);
+
+enum { REPUBLISH_BATCH = 5000, REPUBLISH_MINUTES = 5 };
+enum err redis_run_known(struct request *req, const char *run, bool *out_known);
+/* Waits until no relay sends, and keeps them from it. *out_known: somebody else was faster. */
+enum err redis_run_lock(struct request *req, struct db_tx *tx, const char *run, bool *out_known);
+enum err redis_run_set(struct request *req, struct db_tx *tx, const char *run);
+/* Takes the mark from up to REPUBLISH_BATCH events that were published in the last age_ms (less than 0: ever), but none
+ * from more than REPUBLISH_MINUTES before the known run of Redis was seen last. */
+enum err outbox_unpublish(struct request *req, struct db_tx *tx, int64_t age_ms, unsigned *out_count);
 
 /* peers.c */
 enum err inventory_deduct(struct request *req, const struct draft *draft);
@@ -82,5 +96,8 @@ rpc_handler create_order, get_order, list_orders, cancel_order, resolve_order;
 /* relay.c: a round of the outbox's way to the streams; and of its cleaning. */
 enum err relay_outbox(struct request *req, bool *out_more);
 enum err prune_outbox(struct request *req, bool *out_more);
+
+/* reconcile.c: a round of the look for events that Redis has lost. */
+enum err reconcile_streams(struct request *req, bool *out_more);
 
 #endif

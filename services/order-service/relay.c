@@ -2,13 +2,27 @@
  * several processes share the work; a crash or an error only sends again. Redis being away only delays it. */
 #include <string.h>
 
+#include "common/background.h"
+#include "common/failpoint.h"
 #include "common/stream.h"
 #include "order.h"
 
-static enum err send_events(struct request *req, const struct outbox_event *events, unsigned count)
+/* Only to the run of Redis that is known: what another one may have lost comes first. */
+static enum err check_run(struct request *req, const char *known)
 {
-    struct stream_entry *entries = arena_array(req->arena, struct stream_entry, count);
-    for (unsigned i = 0; i < count; i++) {
+    struct stream_run run;
+    enum err err = stream_run(req, &run);
+    if (err || strcmp(run.id, known) == 0)
+        return err;
+    background_wake(req->worker, TASK_RECONCILER);
+    return fail(req, ERR_ABORTED, "redis was started anew: what it may have lost is sent first");
+}
+
+static enum err send_events(struct request *req, const struct outbox_batch *batch)
+{
+    const struct outbox_event *events = batch->events;
+    struct stream_entry *entries = arena_array(req->arena, struct stream_entry, batch->count);
+    for (unsigned i = 0; i < batch->count; i++) {
         entries[i].key = strcmp(events[i].event, "created") == 0 ? "orders:created" : "orders:cancelled";
         entries[i].data = events[i].payload;
         if (!trace_parse(events[i].traceparent, &entries[i].trace))
@@ -16,25 +30,29 @@ static enum err send_events(struct request *req, const struct outbox_event *even
         entries[i].trace.state = events[i].tracestate;
         entries[i].trace.baggage = events[i].baggage;
     }
-    return stream_add(req, entries, count);
+    enum err err = check_run(req, batch->run);
+    return err ? err : stream_add(req, entries, batch->count);
 }
 
 enum err relay_outbox(struct request *req, bool *out_more)
 {
     struct db_tx *tx;
-    struct outbox_event *events;
-    unsigned count = 0;
+    struct outbox_batch batch = {0};
     enum err err = db_begin(req, &tx);
     if (err)
         return err;
-    err = outbox_take(req, tx, &events, &count);
-    if (!err && count > 0)
-        err = send_events(req, events, count);
-    if (err || count == 0) {
+    err = outbox_take(req, tx, &batch);
+    if (!err && batch.count > 0)
+        err = failpoint(req, "relay.send.before");
+    if (!err && batch.count > 0)
+        err = send_events(req, &batch);
+    if (!err && batch.count > 0)
+        err = failpoint(req, "relay.commit.before");
+    if (err || batch.count == 0) {
         db_rollback(tx);
         return err;
     }
-    *out_more = count == RELAY_BATCH;
+    *out_more = batch.count == RELAY_BATCH;
     return db_commit(req, tx);
 }
 

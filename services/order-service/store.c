@@ -201,7 +201,7 @@ enum err order_list(struct request *req, struct uuid user_id, struct cursor afte
     return ERR_OK;
 }
 
-enum err outbox_take(struct request *req, struct db_tx *tx, struct outbox_event **out, unsigned *out_count)
+enum err outbox_take(struct request *req, struct db_tx *tx, struct outbox_batch *out)
 {
     static const struct db_statement take = {
         .name = "outbox_take",
@@ -212,10 +212,12 @@ enum err outbox_take(struct request *req, struct db_tx *tx, struct outbox_event 
                "), taken as ("
                "    update outbox o set published_at = now() from waiting w"
                "    where o.order_id = w.order_id and o.event = w.event returning o.*"
+               "), known as ("
+               "    select run from redis_run for key share"
                ") select event, payload, trace_context ->> 'traceparent', trace_context ->> 'tracestate',"
-               "    trace_context ->> 'baggage' from taken order by created_at",
+               "    trace_context ->> 'baggage', run from taken, known order by created_at",
         .params = "l",
-        .columns = "tjttt",
+        .columns = "tjtttt",
     };
     struct db_rows rows;
     enum err err = db_tx_query(req, tx, &take, DB_PARAMS(db_int8(RELAY_BATCH)), &rows);
@@ -230,8 +232,9 @@ enum err outbox_take(struct request *req, struct db_tx *tx, struct outbox_event 
             .tracestate = db_get_text(&rows, i, 3),
             .baggage = db_get_text(&rows, i, 4),
         };
-    *out = events;
-    *out_count = rows.count;
+    out->events = events;
+    out->count = rows.count;
+    out->run = rows.count ? db_get_text(&rows, 0, 5) : NULL;
     return ERR_OK;
 }
 
@@ -250,6 +253,76 @@ enum err outbox_prune(struct request *req, unsigned *out_count)
     };
     struct db_rows rows;
     enum err err = db_query(req, &prune, DB_PARAMS(db_int4(KEEP_DAYS), db_int8(PRUNE_BATCH)), &rows);
+    if (!err)
+        *out_count = rows.count;
+    return err;
+}
+
+/* Once a minute the run is noted as seen. */
+enum err redis_run_known(struct request *req, const char *run, bool *out_known)
+{
+    static const struct db_statement known = {
+        .name = "redis_run_known",
+        .summary = "SELECT redis_run",
+        .sql = "with seen as ("
+               "    update redis_run set seen_at = now() where run = $1 and seen_at < now() - interval '1 minute'"
+               ") select run = $1 from redis_run",
+        .params = "t",
+        .columns = "b",
+    };
+    struct db_rows rows;
+    enum err err = db_query(req, &known, DB_PARAMS(db_text(run)), &rows);
+    if (!err)
+        *out_known = db_get_bool(&rows, 0, 0);
+    return err;
+}
+
+enum err redis_run_lock(struct request *req, struct db_tx *tx, const char *run, bool *out_known)
+{
+    static const struct db_statement lock = {
+        .name = "redis_run_lock",
+        .summary = "SELECT redis_run",
+        .sql = "select run from redis_run where run <> $1 for update",
+        .params = "t",
+        .columns = "t",
+    };
+    struct db_rows rows;
+    enum err err = db_tx_query(req, tx, &lock, DB_PARAMS(db_text(run)), &rows);
+    if (!err)
+        *out_known = rows.count == 0;
+    return err;
+}
+
+enum err redis_run_set(struct request *req, struct db_tx *tx, const char *run)
+{
+    static const struct db_statement set = {
+        .name = "redis_run_set",
+        .summary = "UPDATE redis_run",
+        .sql = "update redis_run set run = $1, seen_at = now()",
+        .params = "t",
+        .columns = "",
+    };
+    return db_tx_query(req, tx, &set, DB_PARAMS(db_text(run)), NULL);
+}
+
+enum err outbox_unpublish(struct request *req, struct db_tx *tx, int64_t age_ms, unsigned *out_count)
+{
+    static const struct db_statement unpublish = {
+        .name = "outbox_unpublish",
+        .summary = "UPDATE outbox",
+        .sql = "update outbox set published_at = null where (order_id, event) in ("
+               "    select order_id, event from outbox where payload is not null and published_at >="
+               "        (select greatest(now() - $1 * interval '1 ms', seen_at - $2 * interval '1 minute')"
+               "        from redis_run) limit $3)"
+               " returning order_id",
+        .params = "lil",
+        .columns = "u",
+    };
+    struct db_rows rows;
+    enum err err = db_tx_query(
+        req, tx, &unpublish,
+        DB_PARAMS(age_ms < 0 ? db_null('l') : db_int8(age_ms), db_int4(REPUBLISH_MINUTES), db_int8(REPUBLISH_BATCH)),
+        &rows);
     if (!err)
         *out_count = rows.count;
     return err;

@@ -1,5 +1,6 @@
 /* A service as its operator meets it: options, settings, start, signals. */
 #include <fcntl.h>
+#include <hiredis/hiredis.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -456,6 +457,90 @@ static void test_every_request_leaves_a_log_line(void **state)
     free(log);
 }
 
+/* --- dead letters */
+
+static void tell_redis(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    redisContext *context = redisConnect("127.0.0.1", shop.redis.port);
+    redisReply *reply = redisvCommand(context, format, args);
+    assert_true(reply && reply->type != REDIS_REPLY_ERROR);
+    freeReplyObject(reply);
+    redisFree(context);
+    va_end(args);
+}
+
+/* An order that exists, and whose reservation waits for its event; that one is a dead letter. */
+static void bury_order(unsigned number, const char *letter_id)
+{
+    char id[37];
+    snprintf(id, sizeof id, "d0000000-0000-4000-8000-%012u", number);
+    free(shop_sql(&shop, "insert into reservations (order_id, product_id, quantity) values ('%s', '%s', 1)", id, id));
+    tell_redis("XADD orders:created:dead %s data {\"order_id\":\"%s\"} source orders:created source_id 1-1 group"
+               " inventory deliveries 5 reason because",
+               letter_id, id);
+}
+
+static long committed(void)
+{
+    return shop_sql_number(&shop, "select count(*) from reservations where state = 'committed' and order_id::text like"
+                                  " 'd0000000%%'");
+}
+
+static void await_committed(long count)
+{
+    int64_t until_ns = clock_now_ns() + 30 * NS_PER_S;
+    while (committed() < count) {
+        assert_true(clock_now_ns() < until_ns);
+        usleep(2000);
+    }
+}
+
+static void run_inventory(const char *option, const char *value, int status, const char *words)
+{
+    char database[300], redis[300];
+    snprintf(database, sizeof database, "DATABASE_URL=%s", shop.postgres.url);
+    snprintf(redis, sizeof redis, "REDIS_URL=%s", shop.redis.url);
+    expect_run("inventory-service", (const char *[]){option, value, NULL}, (const char *[]){database, redis, NULL},
+               status, words);
+}
+
+static void test_dead_letters_are_shown_and_put_back(void **state)
+{
+    (void)state;
+    enum { LETTERS = 230 };
+    char id[32];
+    run_inventory("--dead-letters", NULL, 0, "0 dead letters");
+    for (unsigned i = 1; i <= LETTERS; i++) {
+        snprintf(id, sizeof id, "%u-7", i);
+        bury_order(i, id);
+    }
+    run_inventory("--dead-letters", NULL, 0, "orders:created:dead  230-7  because  (was 1-1)\n    {\"order_id\":");
+    run_inventory("--dead-letters", NULL, 0, "230 dead letters");
+    tell_redis("XADD orders:cancelled:dead 1-1 data %s reason because source_id 2-2", "a\033[2Jb");
+    run_inventory("--dead-letters", NULL, 0,
+                  "orders:cancelled:dead  1-1  because  (was 2-2)\n    a?[2Jb\n231 dead letters");
+    tell_redis("XDEL orders:cancelled:dead 1-1");
+    run_inventory("--replay-dead-letters", "3-7", 0, "1 dead letter replayed");
+    await_committed(1);
+    run_inventory("--replay-dead-letters", "3-7", 1, "no dead letter has the id 3-7");
+    run_inventory("--replay-dead-letters", "all", 0, "229 dead letters replayed");
+    await_committed(LETTERS);
+    run_inventory("--dead-letters", NULL, 0, "0 dead letters");
+}
+
+static void test_wrong_questions_about_dead_letters_are_refused(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"", "3", "3-", "-3", "3-4-5", "every", "3-4x"};
+    for (size_t i = 0; i < array_count(wrong); i++)
+        run_inventory("--replay-dead-letters", wrong[i], 2, "expected an id such as");
+    run_inventory("--replay-dead-letters", NULL, 2, "usage:");
+    expect_run("user-service", (const char *[]){"--dead-letters", NULL},
+               (const char *[]){"DATABASE_URL=postgres://nobody", NULL}, 0, "no dead letters");
+}
+
 static void test_several_loops_serve_together(void **state)
 {
     (void)state;
@@ -491,6 +576,8 @@ int main(void)
         cmocka_unit_test(test_a_stopping_gateway_finishes_the_request_in_flight),
         cmocka_unit_test(test_a_second_signal_ends_at_once),
         cmocka_unit_test(test_every_request_leaves_a_log_line),
+        cmocka_unit_test(test_dead_letters_are_shown_and_put_back),
+        cmocka_unit_test(test_wrong_questions_about_dead_letters_are_refused),
         cmocka_unit_test(test_several_loops_serve_together),
     };
     return cmocka_run_group_tests_name("service", tests, open_shop, close_shop);

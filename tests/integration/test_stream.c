@@ -630,6 +630,70 @@ static void deleted_body(struct request *req, struct room *room)
     assert_int_equal(stream_stats(room->worker.stream).errors, 1);
 }
 
+static void refused_replay_body(struct request *req, struct room *room)
+{
+    struct stream_letter *letters;
+    unsigned count;
+    bool found;
+    wait_up(req, room);
+    tell("XADD s:dead 5-1 data hello other field source s source_id 1-1 reason because");
+    tell("SET s taken");
+    assert_int_equal(stream_letter_replay(req, "s", "s:dead", "5-1", &found), ERR_INTERNAL);
+    assert_int_equal(stream_letters(req, "s:dead", NULL, &letters, &count), ERR_OK);
+    assert_int_equal(count, 1);
+    assert_string_equal(letters[0].data, "hello");
+    tell("DEL s");
+    assert_int_equal(stream_letter_replay(req, "s", "s:dead", "5-1", &found), ERR_OK);
+    assert_true(found);
+    assert_int_equal(number("XLEN", "s"), 1);
+    assert_int_equal(number("XLEN", "s:dead"), 0);
+    redisReply *reply = ask("XRANGE s - +");
+    assert_int_equal(reply->element[0]->element[1]->elements, 4); /* data and other, nothing of the letter's own */
+    freeReplyObject(reply);
+}
+
+static void test_dead_letter_stays_until_its_message_is_back(void **state)
+{
+    (void)state;
+    use(redis.url, refused_replay_body);
+}
+
+static bool is_member(const char *name)
+{
+    bool found = false;
+    redisReply *reply = ask("XINFO CONSUMERS s g");
+    for (size_t i = 0; i < reply->elements; i++)
+        found |= strcmp(reply->element[i]->element[1]->str, name) == 0;
+    freeReplyObject(reply);
+    return found;
+}
+
+static void dismiss_body(struct request *req, struct room *room)
+{
+    wait_up(req, room);
+    tell("XGROUP CREATE s g 0 MKSTREAM");
+    assert_int_equal(add(req, "held"), ERR_OK);
+    tell("XREADGROUP GROUP g holder COUNT 1 STREAMS s >");
+    tell("XGROUP CREATECONSUMER s g ghost");
+    struct stream_consumer_settings settings = member("one");
+    settings.gone_ms = 300;
+    settings.block_ms = 100;
+    struct stream_consumer *consumer = consume(room, settings);
+    assert_int_equal(add(req, "new"), ERR_OK);
+    until(req, !is_member("ghost"));
+    assert_true(is_member("holder"));
+    assert_int_equal(pending("s"), 1);
+    wait_seen(req, room, 1);
+    assert_true(is_member("one"));
+    stream_consumer_stop(consumer);
+}
+
+static void test_member_that_is_gone_is_removed_unless_it_holds_a_message(void **state)
+{
+    (void)state;
+    use(redis.url, dismiss_body);
+}
+
 static void test_message_deleted_while_pending_is_forgotten(void **state)
 {
     (void)state;
@@ -713,6 +777,70 @@ static void test_stop_ends_a_blocking_read_and_a_pause(void **state)
 {
     (void)state;
     use(redis.url, stop_early_body);
+}
+
+/* --- runs of Redis */
+
+static void restart_redis(struct request *req, struct room *room, bool empty)
+{
+    test_redis_stop(&redis);
+    if (empty)
+        test_redis_lose(&redis, 0);
+    until(req, !stream_up(room->worker.stream));
+    test_redis_start(&redis);
+    connect_directly();
+    wait_up(req, room);
+}
+
+static void runs_body(struct request *req, struct room *room)
+{
+    struct stream_run first, same, second;
+    int64_t age_ms;
+    wait_up(req, room);
+    assert_int_equal(stream_run(req, &first), ERR_OK);
+    assert_int_equal(strlen(first.id), 40);
+    tell("XADD s %lld-0 data old", (long long)(clock_wall_ns() / NS_PER_MS - 5000));
+    assert_int_equal(stream_run(req, &same), ERR_OK);
+    assert_string_equal(same.id, first.id);
+    restart_redis(req, room, false);
+    assert_int_equal(stream_run(req, &second), ERR_OK);
+    assert_string_not_equal(second.id, first.id);
+    assert_int_equal(add(req, "new"), ERR_OK); /* does not count: it is this run's own */
+    assert_int_equal(stream_inherited(req, "s", &second, &age_ms), ERR_OK);
+    assert_in_range(age_ms, 5000, 25000);
+    assert_int_equal(stream_inherited(req, "none", &second, &age_ms), ERR_OK);
+    assert_int_equal(age_ms, STREAM_INHERITED_NOTHING);
+    restart_redis(req, room, true);
+    assert_int_equal(stream_run(req, &second), ERR_OK);
+    assert_int_equal(stream_inherited(req, "s", &second, &age_ms), ERR_OK);
+    assert_int_equal(age_ms, STREAM_INHERITED_NOTHING);
+}
+
+static void test_run_of_redis_and_what_it_inherited_are_told(void **state)
+{
+    (void)state;
+    use(redis.url, runs_body);
+}
+
+static void secret_run_body(struct request *req, struct room *room)
+{
+    struct stream_run run;
+    tell("ACL SETUSER default -info");
+    wait_up(req, room);
+    assert_int_equal(stream_run(req, &run), ERR_OK);
+    assert_string_equal(run.id, "");
+    tell("ACL SETUSER default +info");
+    test_redis_stop(&redis);
+    until(req, !stream_up(room->worker.stream));
+    assert_int_equal(stream_run(req, &run), ERR_UNAVAILABLE);
+    test_redis_start(&redis);
+    connect_directly();
+}
+
+static void test_redis_that_keeps_its_run_to_itself_can_be_used(void **state)
+{
+    (void)state;
+    use(redis.url, secret_run_body);
 }
 
 /* --- trouble */
@@ -1363,6 +1491,10 @@ int main(void)
         TEST(test_without_a_dead_letter_stream_messages_come_again_for_ever),
         TEST(test_dependency_that_is_away_does_not_use_up_deliveries),
         TEST(test_messages_of_a_dead_consumer_are_taken_over),
+        TEST(test_run_of_redis_and_what_it_inherited_are_told),
+        TEST(test_redis_that_keeps_its_run_to_itself_can_be_used),
+        TEST(test_dead_letter_stays_until_its_message_is_back),
+        TEST(test_member_that_is_gone_is_removed_unless_it_holds_a_message),
         TEST(test_message_deleted_while_pending_is_forgotten),
         TEST(test_deleted_message_of_a_dead_consumer_is_forgotten),
         TEST(test_stop_lets_the_batch_in_hand_finish),

@@ -27,7 +27,7 @@ static void open_with(bool replicas)
 {
     static const char *const settings[] = {"LOG_LEVEL=warn", NULL};
     shop.settings = settings;
-    shop.replicas = replicas;
+    shop.twins = replicas;
     shop_open(&shop);
     user_id = shop_add_user(&shop);
 }
@@ -71,8 +71,8 @@ static struct load_plan usual_plan(void)
                              .connections = 32,
                              .give_up_ms = 60000,
                              .busy_again_ms = 20};
-    if (shop.replicas)
-        plan.ports[plan.port_count++] = shop.services[shop_second(SHOP_GATEWAY)].port;
+    if (shop.twins)
+        plan.ports[plan.port_count++] = shop.services[shop_twin(SHOP_GATEWAY)].port;
     return plan;
 }
 
@@ -318,7 +318,7 @@ static void test_rolling_restarts_under_load_fail_no_request(void **state)
             wait_taken(&traffic, 50);
             restart(&traffic, all[i]);
             wait_taken(&traffic, 50);
-            restart(&traffic, shop_second(all[i]));
+            restart(&traffic, shop_twin(all[i]));
         }
     }
     wait_taken(&traffic, 50);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,12 +20,24 @@ static void run_server(const struct test_server *server, pid_t parent)
     snprintf(log, sizeof log, "%s/log", server->directory);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent || chdir(server->directory) < 0)
         _exit(126);
-    const char *arguments[32] = {
-        "redis-server", "--port", port, "--bind",    "127.0.0.1", "--unixsocket", "socket", "--appendonly",
-        "yes",          "--save", "",   "--logfile", log};
+    const char *arguments[32] = {"redis-server",
+                                 "--port",
+                                 port,
+                                 "--bind",
+                                 "127.0.0.1",
+                                 "--unixsocket",
+                                 "socket",
+                                 "--appendonly",
+                                 "yes",
+                                 "--auto-aof-rewrite-percentage",
+                                 "0",
+                                 "--save",
+                                 "",
+                                 "--logfile",
+                                 log};
     const struct test_certificates *c = server->certificates;
     if (c)
-        memcpy(arguments + 13,
+        memcpy(arguments + 15,
                (const char *[]){"--tls-port", tls_port, "--tls-cert-file", c->server, "--tls-key-file", c->server_key,
                                 "--tls-ca-cert-file", c->ca, "--tls-auth-clients", "optional"},
                10 * sizeof arguments[0]);
@@ -76,6 +89,30 @@ void test_redis_stop(struct test_server *server)
     kill(server->pid, SIGKILL);
     waitpid(server->pid, NULL, 0);
     server->pid = 0;
+}
+
+/* The one that grows; it is never rewritten here. */
+static void append_only_file(const struct test_server *server, char out[400])
+{
+    snprintf(out, 400, "%s/appendonlydir/appendonly.aof.1.incr.aof", server->directory);
+}
+
+long test_redis_mark(const struct test_server *server)
+{
+    char path[400];
+    struct stat status;
+    append_only_file(server, path);
+    if (stat(path, &status) != 0)
+        server_give_up(path);
+    return (long)status.st_size;
+}
+
+void test_redis_lose(const struct test_server *server, long mark)
+{
+    char path[400];
+    append_only_file(server, path);
+    if (mark < test_redis_mark(server) && truncate(path, mark) != 0)
+        server_give_up(path);
 }
 
 void test_redis_close(struct test_server *server)

@@ -18,9 +18,8 @@
 #include "common/clock.h"
 #include "common/mem.h"
 
-static const char *const names[2 * SHOP_SERVICES] = {"user-service",  "inventory-service", "order-service",
-                                                     "api-gateway",   "user-service",      "inventory-service",
-                                                     "order-service", "api-gateway"};
+static const char *const names[SHOP_PROCESSES] = {"user-service", "inventory-service", "order-service", "api-gateway",
+                                                  "user-service", "inventory-service", "order-service", "api-gateway"};
 
 /* One handle a thread, so that connections are reused; it goes with its thread. */
 static pthread_key_t handle_key;
@@ -57,21 +56,32 @@ void shop_binary(const char *name, char *out, size_t bytes)
     snprintf(out, bytes, "%s/bin/%s", self, name);
 }
 
+static int processes(const struct shop *shop)
+{
+    return shop->twins ? SHOP_PROCESSES : SHOP_SERVICES;
+}
+
+static void set_peer(const struct shop *shop, const char *variable, enum shop_service service)
+{
+    char text[128];
+    snprintf(text, sizeof text, "127.0.0.1:%d", shop->services[service].port);
+    if (shop->twins)
+        snprintf(text, sizeof text, "ipv4:127.0.0.1:%d,127.0.0.1:%d", shop->services[service].port,
+                 shop->services[shop_twin(service)].port);
+    setenv(variable, text, 1);
+}
+
 static void set_environment(const struct shop *shop, enum shop_service service)
 {
     char text[128];
+    bool is_gateway = service % SHOP_SERVICES == SHOP_GATEWAY;
     setenv("DATABASE_URL", shop->postgres.url, 1);
     setenv("REDIS_URL", shop->redis.url, 1);
     static const char *const peers[] = {"USER_SERVICE_ADDR", "INVENTORY_SERVICE_ADDR", "ORDER_SERVICE_ADDR"};
-    for (int i = SHOP_USER; i <= SHOP_ORDER; i++) {
-        snprintf(text, sizeof text, "127.0.0.1:%d", shop->services[i].port);
-        if (shop->replicas)
-            snprintf(text, sizeof text, "ipv4:127.0.0.1:%d,127.0.0.1:%d", shop->services[i].port,
-                     shop->services[shop_second(i)].port);
-        setenv(peers[i], text, 1);
-    }
+    for (int i = SHOP_USER; i <= SHOP_ORDER; i++)
+        set_peer(shop, peers[i], i);
     snprintf(text, sizeof text, "127.0.0.1:%d", shop->services[service].port);
-    setenv(service % SHOP_SERVICES == SHOP_GATEWAY ? "HTTP_LISTEN" : "RPC_LISTEN", text, 1);
+    setenv(is_gateway ? "HTTP_LISTEN" : "RPC_LISTEN", text, 1);
     snprintf(text, sizeof text, "127.0.0.1:%d", shop->services[service].admin_port);
     setenv("ADMIN_LISTEN", text, 1);
     /* Unless the test's settings say otherwise. */
@@ -84,13 +94,19 @@ static void set_environment(const struct shop *shop, enum shop_service service)
 
 static void log_path(const struct shop *shop, enum shop_service service, char *out, size_t bytes)
 {
-    snprintf(out, bytes, "%s/%s%s.log", shop->directory, names[service], service < SHOP_SERVICES ? "" : "-2");
+    snprintf(out, bytes, "%s/%s%s.log", shop->directory, names[service], service < SHOP_SERVICES ? "" : "-twin");
+}
+
+static void file_path(const struct shop *shop, enum shop_service service, char *out, size_t bytes)
+{
+    snprintf(out, bytes, "%s/%s.yaml", shop->directory, names[service]);
 }
 
 void shop_start(struct shop *shop, enum shop_service service)
 {
-    char path[600], log[400], config[400];
-    shop_binary(names[service], path, sizeof path);
+    char path[600], log[400], config[400], program[64];
+    snprintf(program, sizeof program, "%s%s", shop->failpoints ? "../failpoints/bin/" : "", names[service]);
+    shop_binary(program, path, sizeof path);
     log_path(shop, service, log, sizeof log);
     pid_t parent = getpid();
     pid_t pid = fork();
@@ -103,7 +119,7 @@ void shop_start(struct shop *shop, enum shop_service service)
         dup2(fd, STDOUT_FILENO);
         dup2(fd, STDERR_FILENO);
         set_environment(shop, service);
-        snprintf(config, sizeof config, "%s/%s.yaml", shop->directory, names[service]);
+        file_path(shop, service, config, sizeof config);
         if (access(config, R_OK) == 0)
             setenv("BODEGA_CONFIG_FILE", config, 1);
         execl(path, names[service], (char *)NULL);
@@ -159,19 +175,37 @@ char *shop_log(struct shop *shop, enum shop_service service)
 
 static void print_logs(struct shop *shop)
 {
-    for (int i = 0; i < 2 * SHOP_SERVICES; i++) {
+    for (int i = 0; i < processes(shop); i++) {
         scoped_free char *log = shop_log(shop, i);
         size_t length = strlen(log);
         fprintf(stderr, "--- %s\n%s\n", names[i], log + (length > 4000 ? length - 4000 : 0));
     }
 }
 
+static void wait_ready(struct shop *shop, const char *base_url)
+{
+    int64_t give_up_ns = clock_now_ns() + 60 * NS_PER_S;
+    for (;;) {
+        struct answer answer;
+        http_call_at(base_url, "GET", "/ready", NULL, NULL, &answer);
+        int status = answer.status;
+        answer_done(&answer);
+        if (status == 200)
+            return;
+        if (clock_now_ns() > give_up_ns) {
+            print_logs(shop);
+            assert_int_equal(status, 200);
+        }
+        poll(NULL, 0, 10);
+    }
+}
+
 static bool shop_serves(struct shop *shop, enum shop_service service)
 {
-    struct shop admin = {.settings = NULL};
+    char url[64];
     struct answer answer;
-    snprintf(admin.base_url, sizeof admin.base_url, "http://127.0.0.1:%d", shop->services[service].admin_port);
-    http_call(&admin, "GET", "/readyz", NULL, NULL, &answer);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", shop->services[service].admin_port);
+    http_call_at(url, "GET", "/readyz", NULL, NULL, &answer);
     answer_done(&answer);
     return answer.status == 200;
 }
@@ -187,52 +221,70 @@ void shop_await(struct shop *shop, enum shop_service service)
 
 void shop_wait_ready(struct shop *shop)
 {
-    int64_t give_up_ns = clock_now_ns() + 60 * NS_PER_S;
-    for (;;) {
-        struct answer answer;
-        http_call(shop, "GET", "/ready", NULL, NULL, &answer);
-        int status = answer.status;
-        answer_done(&answer);
-        if (status == 200)
-            return;
-        if (clock_now_ns() > give_up_ns) {
-            print_logs(shop);
-            assert_int_equal(status, 200);
-        }
-        poll(NULL, 0, 10);
+    wait_ready(shop, shop->base_url);
+    if (shop->twins)
+        wait_ready(shop, shop->twin_url);
+}
+
+static void write_files(const struct shop *shop)
+{
+    char path[400];
+    for (int i = 0; i < SHOP_SERVICES; i++) {
+        if (!shop->files[i])
+            continue;
+        file_path(shop, i, path, sizeof path);
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        fputs(shop->files[i], file);
+        fclose(file);
     }
+}
+
+void shop_set_failpoints(struct shop *shop, enum shop_service service, const char *text)
+{
+    char url[64];
+    struct answer answer;
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", shop->services[service].admin_port);
+    http_call_at(url, "PUT", "/failpoints", text, (const char *[]){"Content-Type: text/plain", NULL}, &answer);
+    assert_int_equal(answer.status, 200);
+    answer_done(&answer);
 }
 
 void shop_open(struct shop *shop)
 {
-    *shop = (struct shop){.settings = shop->settings,
-                          .replicas = shop->replicas,
-                          .certificates = shop->certificates,
-                          .prepare = shop->prepare};
+    struct shop wanted = *shop;
+    *shop = (struct shop){.settings = wanted.settings,
+                          .certificates = wanted.certificates,
+                          .prepare = wanted.prepare,
+                          .twins = wanted.twins,
+                          .failpoints = wanted.failpoints};
+    memcpy(shop->files, wanted.files, sizeof shop->files);
     curl_global_init(CURL_GLOBAL_ALL);
     test_postgres_open(&shop->postgres);
     test_redis_open_secure(&shop->redis, shop->certificates);
     const char *tmp = getenv("TMPDIR");
     snprintf(shop->directory, sizeof shop->directory, "%s/bodega-shop-XXXXXX", tmp ? tmp : "/tmp");
     assert_non_null(mkdtemp(shop->directory));
-    int processes = shop->replicas ? 2 * SHOP_SERVICES : SHOP_SERVICES;
-    for (int i = 0; i < processes; i++)
+    for (int i = 0; i < processes(shop); i++)
         shop->services[i] =
             (struct shop_process){.name = names[i], .port = test_free_port(), .admin_port = test_free_port()};
     snprintf(shop->base_url, sizeof shop->base_url, "http://127.0.0.1:%d", shop->services[SHOP_GATEWAY].port);
+    snprintf(shop->twin_url, sizeof shop->twin_url, "http://127.0.0.1:%d",
+             shop->services[shop_twin(SHOP_GATEWAY)].port);
+    write_files(shop);
     if (shop->prepare)
         shop->prepare(shop);
-    for (int i = 0; i < processes; i++)
+    for (int i = 0; i < processes(shop); i++)
         shop_start(shop, i);
     shop_wait_ready(shop);
-    for (int i = SHOP_SERVICES; i < processes; i++)
+    for (int i = SHOP_SERVICES; i < processes(shop); i++)
         shop_await(shop, i);
 }
 
 /* For whoever reads a failed test's output. */
 static void print_warnings(struct shop *shop)
 {
-    for (int i = 0; i < 2 * SHOP_SERVICES; i++) {
+    for (int i = 0; i < processes(shop); i++) {
         scoped_free char *log = shop_log(shop, i);
         for (char *line = strtok(log, "\n"); line; line = strtok(NULL, "\n"))
             if (strstr(line, "\"level\":\"warn\"") || strstr(line, "\"level\":\"error\"") || *line != '{')
@@ -243,7 +295,7 @@ static void print_warnings(struct shop *shop)
 void shop_close(struct shop *shop)
 {
     print_warnings(shop);
-    for (int i = 2 * SHOP_SERVICES; i-- > 0;) {
+    for (int i = processes(shop); i-- > 0;) {
         int status = shop_stop(shop, i);
         if (status > 0) {
             print_logs(shop);
@@ -252,9 +304,11 @@ void shop_close(struct shop *shop)
     }
     test_redis_close(&shop->redis);
     test_postgres_close(&shop->postgres);
-    for (int i = 0; i < 2 * SHOP_SERVICES; i++) {
+    for (int i = 0; i < processes(shop); i++) {
         char path[400];
         log_path(shop, i, path, sizeof path);
+        unlink(path);
+        file_path(shop, i, path, sizeof path);
         unlink(path);
     }
     rmdir(shop->directory);
@@ -363,13 +417,13 @@ static struct curl_slist *header_list(const char *const *headers, bool body)
     return list;
 }
 
-void http_call(struct shop *shop, const char *method, const char *path, const char *body, const char *const *headers,
-               struct answer *out)
+void http_call_at(const char *base_url, const char *method, const char *path, const char *body,
+                  const char *const *headers, struct answer *out)
 {
     char url[16384];
     CURL *curl = thread_handle();
     *out = (struct answer){0};
-    snprintf(url, sizeof url, "%s%s", shop->base_url, path);
+    snprintf(url, sizeof url, "%s%s", base_url, path);
     struct curl_slist *list = header_list(headers, body != NULL);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
@@ -394,6 +448,12 @@ void http_call(struct shop *shop, const char *method, const char *path, const ch
     if (out->body)
         out->json = json_loadb(out->body, out->body_bytes, 0, NULL);
     curl_slist_free_all(list);
+}
+
+void http_call(struct shop *shop, const char *method, const char *path, const char *body, const char *const *headers,
+               struct answer *out)
+{
+    http_call_at(shop->base_url, method, path, body, headers, out);
 }
 
 void answer_done(struct answer *answer)

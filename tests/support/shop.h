@@ -1,5 +1,6 @@
 /* A whole shop for a test: private PostgreSQL and Redis, the four services from the build's bin directory on
- * free ports, and a plain HTTP client to talk to the gateway. Everything dies with the test process. */
+ * free ports, one or two of each, and a plain HTTP client to talk to the gateway. Everything dies with the test
+ * process. */
 #ifndef TESTS_SHOP_H
 #define TESTS_SHOP_H
 
@@ -8,10 +9,10 @@
 
 #include "support/support.h"
 
-enum shop_service { SHOP_USER, SHOP_INVENTORY, SHOP_ORDER, SHOP_GATEWAY, SHOP_SERVICES };
+enum shop_service { SHOP_USER, SHOP_INVENTORY, SHOP_ORDER, SHOP_GATEWAY, SHOP_SERVICES, SHOP_PROCESSES = 8 };
 
-/* The second process of a service, in a shop with replicas. */
-#define shop_second(service) ((enum shop_service)((service) + SHOP_SERVICES))
+/* The second process of a service, in a shop with twins. */
+#define shop_twin(service) ((enum shop_service)((service) + SHOP_SERVICES))
 
 struct shop_process {
     const char *name;
@@ -21,11 +22,14 @@ struct shop_process {
 
 struct shop {
     struct test_server postgres, redis;
-    struct shop_process services[2 * SHOP_SERVICES]; /* the second ones run in a shop with replicas */
+    struct shop_process services[SHOP_PROCESSES]; /* the twins behind the others */
     char directory[256];
-    char base_url[64];
-    bool replicas;               /* two processes of each service; set before opening, as settings */
-    const char *const *settings; /* more environment for the services, NAME=value, NULL-terminated; or NULL */
+    char base_url[64], twin_url[64]; /* of the gateways; http_call() asks the first */
+    /* To be set before shop_open(). */
+    const char *const *settings;      /* more environment for the services, NAME=value, NULL-terminated; or NULL */
+    const char *files[SHOP_SERVICES]; /* what is in the services' settings files; NULL: no file */
+    bool twins;                       /* two of each service */
+    bool failpoints;                  /* the programs that have them: common/failpoint.h */
     /* Redis speaks TLS, too; and what is to be done when the servers run and directory exists, before the services
      * start: <directory>/<service>.yaml is read by the service. Both or NULL. */
     const struct test_certificates *certificates;
@@ -39,8 +43,10 @@ void shop_kill(struct shop *shop, enum shop_service service);      /* SIGKILL; r
 int shop_stop(struct shop *shop, enum shop_service service);       /* SIGTERM; its exit status */
 void shop_start(struct shop *shop, enum shop_service service);     /* does not wait for readiness */
 void shop_await(struct shop *shop, enum shop_service service);     /* one process says that it is ready */
-void shop_wait_ready(struct shop *shop);                           /* the gateway answers 200 on /ready */
+void shop_wait_ready(struct shop *shop);                           /* every gateway answers 200 on /ready */
 int shop_await_exit(struct shop *shop, enum shop_service service); /* of one that was told to end; its exit status */
+/* Sets failpoints of a service that runs, as common/failpoint.h writes them. */
+void shop_set_failpoints(struct shop *shop, enum shop_service service, const char *text);
 /* The path of a service's program in this build. */
 void shop_binary(const char *name, char *out, size_t bytes);
 /* The services' log so far; the caller frees. */
@@ -65,6 +71,8 @@ struct answer {
  * say. */
 void http_call(struct shop *shop, const char *method, const char *path, const char *body, const char *const *headers,
                struct answer *out);
+void http_call_at(const char *base_url, const char *method, const char *path, const char *body,
+                  const char *const *headers, struct answer *out);
 void answer_done(struct answer *answer);
 const char *answer_text(const struct answer *answer, const char *member); /* "" when it is no text */
 long answer_number(const struct answer *answer, const char *member);      /* -1 when it is no integer */

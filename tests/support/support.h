@@ -33,6 +33,7 @@ int test_free_port(void);
  */
 void test_postgres_open(struct test_server *server);
 void test_postgres_stop(struct test_server *server);  /* immediate; returns when it is gone */
+void test_postgres_kill(struct test_server *server);  /* SIGKILL for the first process */
 void test_postgres_start(struct test_server *server); /* the same data and port; returns when it answers */
 void test_postgres_close(struct test_server *server); /* stops and wipes */
 /* Takes TLS connections too, from now on, with the server's certificate; asks for clients' certificates. */
@@ -46,6 +47,10 @@ void test_redis_open_secure(struct test_server *server, const struct test_certif
 void test_redis_stop(struct test_server *server);
 void test_redis_start(struct test_server *server);
 void test_redis_close(struct test_server *server);
+/* How much it has written to its append-only file, and what a power cut does to one that is stopped: what was written
+ * after the mark is gone. 0: everything. */
+long test_redis_mark(const struct test_server *server);
+void test_redis_lose(const struct test_server *server, long mark);
 
 /* Runs fn(req, arg) in a fiber of a new loop, or of worker->loop when worker is given, until it returns.
  * The request has an arena, a trace and 10 s. Assertions may fail inside: the test fails. */

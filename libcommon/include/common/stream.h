@@ -40,6 +40,7 @@ struct stream *stream_open(struct loop *loop, const struct stream_settings *sett
 /* After its consumers have stopped. Ends what is in flight with ERR_UNAVAILABLE; NULL is allowed. */
 void stream_close(struct stream *stream);
 bool stream_up(const struct stream *stream);
+enum err stream_await(struct request *req); /* until it is up; ERR_UNAVAILABLE at the request's deadline */
 
 struct stream_entry {
     const char *key;            /* the stream */
@@ -52,6 +53,22 @@ struct stream_entry {
 /* Sends all in one go and waits for all answers. ERR_OK when each was taken; otherwise the first error, and
  * each entry's err tells. A call CALL_STREAM_SEND is announced for each entry. */
 enum err stream_add(struct request *req, struct stream_entry *entries, unsigned count);
+
+/* A run of Redis, from its start to its end. One that follows may lack what the one before took last: with
+ * `appendfsync everysec` about a second, without persistence everything. */
+struct stream_run {
+    char id[64];      /* Redis's run_id; "" when it does not tell */
+    int64_t began_ms; /* by its own clock, as ids are; never later than it did */
+};
+
+enum { STREAM_INHERITED_NOTHING = -1 };
+
+/* Which run the connection for commands speaks with; asked once a connection. What the fiber sends next without a
+ * wait between goes to that run, or fails. */
+enum err stream_run(struct request *req, struct stream_run *out);
+/* How long ago the newest of the entries was added that this run has from those before; STREAM_INHERITED_NOTHING when
+ * there is none. Redis loses from the end: whatever was added later, to any stream, may be lost. */
+enum err stream_inherited(struct request *req, const char *key, const struct stream_run *run, int64_t *out_age_ms);
 
 struct stream_message {
     const char *id;
@@ -69,6 +86,8 @@ struct stream_consumer_settings {
     int claim_idle_ms;       /* a message that nobody settled for so long is taken over; default 30000 */
     unsigned deliveries_max; /* then it goes to dead_key with the reason; default 5 */
     const char *dead_key;    /* NULL: it comes again for ever */
+    int gone_ms; /* a member of the group that was silent for so long and holds no message is removed; default 600000.
+                  * Longer than block_ms: who lives is removed only to come again */
 };
 
 /* Handles a batch; ERR_OK, or why it stopped early (logged; what is not done comes again after claim_idle_ms).
@@ -81,6 +100,22 @@ struct stream_consumer *stream_consume(const struct worker *worker, const struct
                                        stream_handler *handler);
 /* Stops reading, lets the batch in hand finish, frees. Waits: fiber only. */
 void stream_consumer_stop(struct stream_consumer *consumer);
+
+/* A message that was given up, in a dead-letter stream. */
+struct stream_letter {
+    const char *id;   /* there */
+    const char *data; /* "" when the field is missing */
+    const char *source_id, *reason;
+};
+
+enum err stream_letter_count(struct request *req, const char *dead_key, uint64_t *out_count);
+/* Up to 20 behind the id `after` (NULL: from the first), oldest first. */
+enum err stream_letters(struct request *req, const char *dead_key, const char *after, struct stream_letter **out,
+                        unsigned *out_count);
+/* Adds it to the end of `key` with the fields that it came with, and only then deletes it, in one step. After an error
+ * that may have happened or not. */
+enum err stream_letter_replay(struct request *req, const char *key, const char *dead_key, const char *id,
+                              bool *out_found);
 
 struct stream_stats {
     uint64_t added, received, settled, claimed, dead, errors, refused, reconnects;

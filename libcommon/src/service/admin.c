@@ -57,6 +57,10 @@ static const struct http_route routes[] = {
     {"GET", "/metrics", get_metrics},
     {"GET", "/livez", get_livez, .probe = true},
     {"GET", "/readyz", get_readyz, .probe = true},
+#ifdef FAILPOINTS
+    {"GET", "/failpoints", get_failpoints},
+    {"PUT", "/failpoints", put_failpoints, "text/plain"},
+#endif
 };
 
 enum err admin_open(struct seat *first)

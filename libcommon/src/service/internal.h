@@ -95,6 +95,11 @@ struct app {
 /* service.c: brings the database up to date, as db_migrate(). */
 enum err app_migrate(const struct app *app, char *message, unsigned message_bytes);
 
+/* dead_letters.c: lists what the consumers gave up, or puts it back: an id or "all". Tells on stdout and stderr; needs
+ * no loop. */
+enum err dead_letters(const struct app *app, const char *replay);
+bool dead_letter_named(const char *text); /* an id or "all" */
+
 /* settings.c: the common table with the service's own behind it; the caller frees it. */
 struct setting *settings_table(const struct service *service, size_t *out_count);
 /* What the service proves itself with, put into the settings of its server and its clients; none with tls.mode off or
@@ -138,6 +143,9 @@ void gate_close(struct gate *gate); /* NULL is allowed */
 struct gate_stats gate_stats(const struct gate *gate);
 extern const struct middleware gate_keeper;
 extern const struct background_task gate_task; /* behind the service's own */
+
+/* failpoints.c */
+http_handler get_failpoints, put_failpoints;
 
 /* access_log.c */
 extern const struct middleware access_log;

@@ -29,30 +29,40 @@ struct app *the_app;
 
 struct options {
     const char *config_path;
-    bool migrate_only, print_config;
+    bool migrate_only, print_config, dead_letters;
+    const char *replay; /* of dead letters: an id or "all"; NULL: none */
 };
 
 static void print_help(const struct service *service, FILE *to)
 {
     fprintf(to,
             "%s: %s\n\n"
-            "usage: %s [--config FILE] [--migrate-only | --print-config | --version | --help]\n\n"
+            "usage: %s [--config FILE] [--migrate-only | --print-config | --version | --help]\n"
+            "       %s [--config FILE] --dead-letters | --replay-dead-letters ID|all\n\n"
             "  --config FILE    settings; otherwise $BODEGA_CONFIG_FILE, otherwise /etc/bodega/%s.yaml if it exists\n"
             "  --migrate-only   bring the database up to date and exit\n"
             "  --print-config   print every setting with its built-in value and its environment variable\n"
+            "  --dead-letters   print the messages that its consumers gave up, and exit\n"
+            "  --replay-dead-letters ID|all\n"
+            "                   put one of them, or all, back at the end of their stream, and exit\n"
             "  --version        print the version\n"
             "  --help           print this\n\n"
             "exit status: 0 after SIGTERM or SIGINT, 1 when it failed, 2 for wrong options, settings or addresses\n",
-            service->name, service->about, service->name, service->name);
+            service->name, service->about, service->name, service->name, service->name);
 }
 
 /* Returns -1 to go on, otherwise the exit status. */
 static int read_options(const struct service *service, int argc, char **argv, struct options *out)
 {
     static const struct option known[] = {
-        {"config", required_argument, NULL, 'c'}, {"migrate-only", no_argument, NULL, 'm'},
-        {"print-config", no_argument, NULL, 'p'}, {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},         {0},
+        {"config", required_argument, NULL, 'c'},
+        {"migrate-only", no_argument, NULL, 'm'},
+        {"print-config", no_argument, NULL, 'p'},
+        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {"dead-letters", no_argument, NULL, 'd'},
+        {"replay-dead-letters", required_argument, NULL, 'r'},
+        {0},
     };
     argv[0] = (char *)(uintptr_t)service->name; /* as getopt's own messages begin */
     for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
@@ -66,6 +76,17 @@ static int read_options(const struct service *service, int argc, char **argv, st
         case 'p':
             out->print_config = true;
             break;
+        case 'd':
+            out->dead_letters = true;
+            break;
+        case 'r':
+            out->dead_letters = true;
+            out->replay = optarg;
+            if (dead_letter_named(optarg))
+                break;
+            fprintf(stderr, "%s: --replay-dead-letters: expected an id such as 1795377911950-0, or all, got \"%s\"\n",
+                    service->name, optarg);
+            return EXIT_SETTINGS;
         case 'v':
             printf("%s %s\n", service->name, service->version);
             return 0;
@@ -125,6 +146,14 @@ static int migrate_and_exit(struct app *app)
         return EXIT_FAILED;
     }
     printf("%s: the database is up to date\n", app->service->name);
+    return 0;
+}
+
+static int handle_dead_letters(const struct app *app, const struct options *options)
+{
+    if (app->service->consumer_count > 0)
+        return dead_letters(app, options->replay) ? EXIT_FAILED : 0;
+    printf("%s: has no consumers, and so no dead letters\n", app->service->name);
     return 0;
 }
 
@@ -365,6 +394,8 @@ int service_main(const struct service *service, int argc, char **argv)
         status = load_settings(&app, &options);
     if (status < 0 && options.migrate_only) {
         status = migrate_and_exit(&app);
+    } else if (status < 0 && options.dead_letters) {
+        status = handle_dead_letters(&app, &options);
     } else if (status < 0) {
         counter_init(&app.step_done);
         counter_init(&app.drained);

@@ -1,5 +1,6 @@
 /* A consumer is one fiber that does one thing a round: make the group, take up what an earlier life of this name left,
- * take over what others left, or read what is new. Every failure ends the round, and a pause follows. */
+ * take over what others left, remove who is gone, or read what is new. Every failure ends the round, and a pause
+ * follows. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,9 @@ enum {
     BLOCK_MS = 2000,
     CLAIM_IDLE_MS = 30000,
     DELIVERIES_MAX = 5,
-    CLAIM_EVERY_MS_MAX = 5000,
+    CLAIM_EVERY_MS_MAX = 3000,
+    GONE_MS = 600000,
+    DISMISS_EVERY_MS_MAX = 60000,
     REPLY_MARGIN_MS = 3000, /* beyond block_ms a silent server counts as hung */
     PAUSE_MIN_MS = 100,
     PAUSE_MAX_MS = 2000,
@@ -186,13 +189,23 @@ static enum err take_up_own(struct stream_consumer *consumer, struct request *re
     return deliver_again(consumer, req, &batch);
 }
 
+/* After half of a time, but max_ms at most; each consumer at its own moment. */
+static int64_t half_later(int64_t ms, int64_t max_ms)
+{
+    int64_t every_ms = ms / 2 < max_ms ? ms / 2 : max_ms;
+    double spread = 0.75 + random_unit() / 2;
+    return clock_now_ns() + (int64_t)((double)(every_ms * NS_PER_MS) * spread);
+}
+
+static enum err dismiss(struct stream_consumer *consumer, struct request *req)
+{
+    consumer->dismiss_at_ns = half_later(consumer->settings.gone_ms, DISMISS_EVERY_MS_MAX);
+    return rescue_dismiss(consumer, req);
+}
+
 static void plan_claim(struct stream_consumer *consumer)
 {
-    int64_t every_ms = consumer->settings.claim_idle_ms / 2;
-    if (every_ms > CLAIM_EVERY_MS_MAX)
-        every_ms = CLAIM_EVERY_MS_MAX;
-    double spread = 0.75 + random_unit() / 2;
-    consumer->claim_at_ns = clock_now_ns() + (int64_t)((double)(every_ms * NS_PER_MS) * spread);
+    consumer->claim_at_ns = half_later(consumer->settings.claim_idle_ms, CLAIM_EVERY_MS_MAX);
     strcpy(consumer->claim_from, "0-0");
 }
 
@@ -253,6 +266,8 @@ static enum err play_round(struct stream_consumer *consumer, struct request *req
         return take_up_own(consumer, req);
     if (clock_now_ns() >= consumer->claim_at_ns)
         return take_over(consumer, req);
+    if (clock_now_ns() >= consumer->dismiss_at_ns)
+        return dismiss(consumer, req);
     return read_new(consumer, req);
 }
 
@@ -296,6 +311,7 @@ static struct stream_consumer_settings with_defaults(struct stream_consumer_sett
     s.block_ms = s.block_ms ? s.block_ms : BLOCK_MS;
     s.claim_idle_ms = s.claim_idle_ms ? s.claim_idle_ms : CLAIM_IDLE_MS;
     s.deliveries_max = s.deliveries_max ? s.deliveries_max : DELIVERIES_MAX;
+    s.gone_ms = s.gone_ms ? s.gone_ms : GONE_MS;
     return s;
 }
 
@@ -308,6 +324,7 @@ struct stream_consumer *stream_consume(const struct worker *worker, const struct
     consumer->worker = worker;
     consumer->settings = with_defaults(*settings);
     consumer->handler = handler;
+    consumer->dismiss_at_ns = half_later(consumer->settings.gone_ms, DISMISS_EVERY_MS_MAX);
     consumer->own_left = true;
     strcpy(consumer->own_from, "0-0");
     strcpy(consumer->claim_from, "0-0");

@@ -16,9 +16,16 @@ struct stream {
     struct link *link;         /* for commands */
     struct stream_stats stats; /* what is not counted by the links */
     struct list consumers;
-    unsigned users; /* fibers inside stream_add() */
+    struct stream_run run; /* of the server, as the connection number run_connection was told */
+    uint64_t run_connection;
+    bool run_asked;
+    unsigned users; /* fibers between stream_enter() and stream_leave() */
     bool closed;    /* freed by the last user */
 };
+
+/* Keep the stream's memory while a fiber waits, though it may be closed meanwhile. */
+void stream_enter(struct stream *stream);
+void stream_leave(struct stream *stream);
 
 struct stream_consumer {
     struct list list; /* in the stream's */
@@ -33,6 +40,7 @@ struct stream_consumer {
     char own_from[48];   /* ... behind this id */
     char claim_from[48];
     int64_t claim_at_ns;
+    int64_t dismiss_at_ns;
     unsigned failures;        /* in a row */
     struct fiber_wait *pause; /* while it waits for better times */
     struct fiber_wait stopped;

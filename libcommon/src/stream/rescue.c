@@ -185,6 +185,34 @@ enum err rescue_forget_nameless(struct stream_consumer *consumer, struct request
     return err;
 }
 
+/* --- members that are gone */
+
+/* A script: between a look and a removal a member may get a message, which would be removed with it. KEYS: stream;
+ * ARGV: group, our own name, ms. */
+static const char dismiss_script[] = "local removed = 0 "
+                                     "for _, member in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do "
+                                     "  local is = {} "
+                                     "  for i = 1, #member, 2 do is[member[i]] = member[i + 1] end "
+                                     "  if is.pending == 0 and is.idle > tonumber(ARGV[3]) and is.name ~= ARGV[2] then "
+                                     "    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], is.name) "
+                                     "    removed = removed + 1 "
+                                     "  end "
+                                     "end "
+                                     "return removed";
+
+enum err rescue_dismiss(struct stream_consumer *consumer, struct request *req)
+{
+    const struct stream_consumer_settings *s = &consumer->settings;
+    const char *gone = arena_print(req->arena, "%d", s->gone_ms);
+    const struct reply *reply;
+    enum err err = consumer_ask(consumer, req, 7,
+                                (const char *[]){"EVAL", dismiss_script, "1", s->key, s->group, s->name, gone}, &reply);
+    if (!err && reply->type == REPLY_INTEGER && reply->integer > 0)
+        log_event(LOG_INFO, "members of a consumer group are gone", log_text("stream", s->key),
+                  log_text("group", s->group), log_int("members", reply->integer));
+    return err;
+}
+
 /* --- taking a delivery back */
 
 enum err rescue_uncount(struct stream_consumer *consumer, struct request *req, const struct batch *batch)

@@ -13,6 +13,8 @@ enum err rescue_bury(struct stream_consumer *consumer, struct request *req, stru
 enum err rescue_forget(struct stream_consumer *consumer, struct request *req, const struct batch *batch);
 /* The same for those whose ids a Redis before 7 keeps to itself. */
 enum err rescue_forget_nameless(struct stream_consumer *consumer, struct request *req);
+/* Removes members of the group that are gone and hold nothing. */
+enum err rescue_dismiss(struct stream_consumer *consumer, struct request *req);
 /* Takes back the last delivery of what is not done: its failure was not the message's. */
 enum err rescue_uncount(struct stream_consumer *consumer, struct request *req, const struct batch *batch);
 

@@ -97,6 +97,17 @@ void stream_close(struct stream *stream)
         stream_free(stream);
 }
 
+void stream_enter(struct stream *stream)
+{
+    stream->users++;
+}
+
+void stream_leave(struct stream *stream)
+{
+    if (--stream->users == 0 && stream->closed)
+        stream_free(stream);
+}
+
 bool stream_up(const struct stream *stream)
 {
     return stream->link->state == LINK_UP;
@@ -218,7 +229,7 @@ enum err stream_add(struct request *req, struct stream_entry *entries, unsigned 
     struct sending *sendings = arena_array(req->arena, struct sending, count);
     if (count == 0)
         return ERR_OK;
-    stream->users++;
+    stream_enter(stream);
     uint64_t refused = stream->stats.refused;
     struct pipeline *pipeline = pipeline_begin(req, stream->link, count);
     send_all(req, stream, pipeline, sendings, entries, count);
@@ -236,7 +247,6 @@ enum err stream_add(struct request *req, struct stream_entry *entries, unsigned 
         settle(req, stream, &sendings[i], &entries[i]);
         first = first ? first : entries[i].err;
     }
-    if (--stream->users == 0 && stream->closed)
-        stream_free(stream);
+    stream_leave(stream);
     return first;
 }
