@@ -27,7 +27,7 @@ struct http_route {
     http_handler *handler;
     const char *content_type; /* of the body that it takes; NULL: application/json */
     enum access access;
-    bool probe;               /* never turned away because of too many requests */
+    bool probe; /* never turned away because of too many requests */
 };
 
 struct http_settings {
