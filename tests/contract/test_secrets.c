@@ -32,8 +32,8 @@ static struct shop shop;
 static struct test_collector collector;
 static struct test_certificates certificates;
 static int admin_ports[SHOP_SERVICES];
-static char lines[16][700];
-static const char *settings[17];
+static char lines[17][700];
+static const char *settings[18];
 static char *heard; /* what was answered, and what programs printed */
 
 /* --- the shop */
@@ -139,6 +139,7 @@ static void prepare(struct shop *s)
     set("OTEL_METRIC_EXPORT_INTERVAL", "500");
     set("TLS_MODE", "%s", ""); /* unset: the files say where the certificates are */
     set("ADMIN_LISTEN", "%s", "");
+    set("AUTH_MODE", "off"); /* the planted token is none */
     set("LOG_LEVEL", "debug");
 }
 

@@ -175,6 +175,7 @@ static void house_open(struct house *house, int connection_age_ms)
     assert_int_equal(pthread_create(&house->thread, NULL, run_loop, house->worker.loop), 0);
     assert_int_equal(
         rpc_server_open(&house->server, &house->settings, methods, array_count(methods), &house->worker, 1), ERR_OK);
+    rpc_server_serving(house->server, true);
     snprintf(house->target, sizeof house->target, "127.0.0.1:%d", rpc_server_port(house->server));
 }
 

@@ -151,12 +151,12 @@ static void transaction_ended(struct db_conn *conn)
 
 static void statement_done(struct db_conn *conn, struct db_op *op)
 {
-    bool ends = op->ends;
+    bool ends = op->ends, again = worth_a_retry(conn, op);
     list_remove(&op->list);
     conn->in_flight--;
     if (conn->in_flight == 0 && !conn->db->cancelling)
-        conn->stray_cancels = 0;
-    if (worth_a_retry(conn, op))
+        conn->stray_cancels = 0; /* an idle server forgets them */
+    if (again)
         retry(op);
     else if (op->batch)
         db_batch_done(op);
