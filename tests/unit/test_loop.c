@@ -249,6 +249,31 @@ static void test_a_wait_ends_at_its_deadline(void **state)
     test_in_fiber(NULL, wait_until_past, NULL);
 }
 
+struct waking_timer {
+    struct loop_timer timer;
+    struct fiber_wait wait;
+};
+
+static void wake_by_timer(struct loop_timer *timer)
+{
+    fiber_wake(&container_of(timer, struct waking_timer, timer)->wait, ERR_NOT_FOUND);
+}
+
+static void woken_and_expired(struct request *req, void *arg)
+{
+    struct waking_timer waking = {.timer.fire = wake_by_timer};
+    int64_t past_ns = clock_now_ns() - NS_PER_MS;
+    (void)arg;
+    loop_timer_start(req->worker->loop, &waking.timer, past_ns);
+    assert_int_equal(fiber_wait(&waking.wait, past_ns + 1), ERR_NOT_FOUND);
+}
+
+static void test_a_wait_that_is_woken_in_the_turn_of_its_deadline_is_woken(void **state)
+{
+    (void)state;
+    test_in_fiber(NULL, woken_and_expired, NULL);
+}
+
 static void wake_other(void *arg)
 {
     fiber_wake(arg, ERR_ABORTED);
@@ -558,6 +583,7 @@ int main(void)
         cmocka_unit_test(test_posts_from_threads_run_once_and_in_order),
         cmocka_unit_test(test_hooks_run_before_the_loop_sleeps),
         cmocka_unit_test(test_a_wait_ends_at_its_deadline),
+        cmocka_unit_test(test_a_wait_that_is_woken_in_the_turn_of_its_deadline_is_woken),
         cmocka_unit_test(test_only_the_first_wake_counts),
         cmocka_unit_test(test_hundreds_of_fibers_take_turns),
         cmocka_unit_test(test_who_leaves_a_queue_is_not_woken),

@@ -11,7 +11,9 @@
 #include "common/request.h"
 #include "db/internal.h"
 
-enum { LOOK_MS = 20, AGAIN_MS = 200, CANCELS_MAX = 16, REASON_BYTES = 256 };
+/* PostgreSQL signals a connection's process and then its process group, of which it is the only one: a request may hit
+ * two statements. */
+enum { LOOK_MS = 20, AGAIN_MS = 200, CANCELS_MAX = 16, REASON_BYTES = 256, HITS_OF_A_CANCEL = 2 };
 
 struct db_cancel {
     struct list list;
@@ -62,7 +64,7 @@ void db_cancel(struct db_conn *conn)
     list_append(&db->cancels, &cancel->list);
     db->cancel_count++;
     conn->cancelled_ns = loop_now_ns(db->loop);
-    conn->stray_cancels++;
+    conn->stray_cancels += HITS_OF_A_CANCEL;
     if (db->cancelling)
         return;
     db->cancelling = true;

@@ -96,7 +96,7 @@ struct db_conn {
     unsigned prepared_room;
     int64_t progress_ns;    /* when it last answered or began to be asked */
     int64_t cancelled_ns;   /* when a cancel request was last made */
-    unsigned stray_cancels; /* cancel requests that have not been seen to hit anything yet */
+    unsigned stray_cancels; /* hits of cancel requests that have not been seen yet */
     struct db_tx *tx;       /* whose it is */
     bool ending;            /* its transaction's end is on the way */
 };

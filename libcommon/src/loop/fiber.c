@@ -231,6 +231,8 @@ static void wait_expired(struct loop_timer *timer)
 {
     struct wait_timer *t = container_of(timer, struct wait_timer, timer);
     struct fiber *fiber = t->wait->fiber;
+    if (!fiber)
+        return; /* woken in the same turn, and about to run */
     t->wait->fiber = NULL;
     t->expired = true;
     make_ready(fiber);
