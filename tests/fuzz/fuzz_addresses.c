@@ -25,8 +25,8 @@ static void check_redis(const char *text)
     FUZZ_CHECK(!url.host != !url.path && url.peer && *url.peer);
     FUZZ_CHECK(!url.host || (*url.host && url.port >= 1 && url.port <= 65535));
     FUZZ_CHECK(!url.path || (url.path[0] == '/' && strlen(url.path) < 108));
-    FUZZ_CHECK(!url.user || url.password);
-    FUZZ_CHECK(url.database >= 0 && (!url.password || *url.password));
+    FUZZ_CHECK((!url.user || *url.user) && (!url.password || *url.password));
+    FUZZ_CHECK(url.database >= 0 && (!url.secure || url.host));
     stream_url_done(&url);
 }
 

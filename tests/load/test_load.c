@@ -1,6 +1,7 @@
 /* Load on the whole shop, and what must hold under it. Short by default; LOAD=long makes the counts those that a
  * release is measured by (make load-tests). */
 #include <hiredis/hiredis.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -294,15 +295,42 @@ static int open_replicas(void **state)
     return 0;
 }
 
-/* A gateway that starts gets no connections until it is ready, as behind any balancer; the others' clients know. */
+/* Established connections of this machine that end at the port. */
+static unsigned connections_to(int port)
+{
+    FILE *file = fopen("/proc/net/tcp", "re");
+    assert_non_null(file);
+    unsigned local, state, count = 0;
+    for (char line[256]; fgets(line, sizeof line, file);)
+        if (sscanf(line, "%*u: %*8X:%X %*8X:%*X %X", &local, &state) == 2)
+            count += (int)local == port && state == TCP_ESTABLISHED;
+    fclose(file);
+    return count;
+}
+
+/* What a deployment's minReadySeconds stand for: clients need up to a second to find a peer that has come back. */
+static void await_clients(int port, unsigned count)
+{
+    int64_t give_up_ns = clock_now_ns() + 60 * NS_PER_S;
+    while (connections_to(port) < count && clock_now_ns() < give_up_ns)
+        poll(NULL, 0, 5);
+    assert_true(connections_to(port) >= count);
+}
+
+/* A gateway that starts gets no connections until it is ready, as behind any balancer; the others' clients come back by
+ * themselves. */
 static void restart(struct traffic *traffic, enum shop_service service)
 {
-    atomic_bool ignored,
-        *away = service % SHOP_SERVICES == SHOP_GATEWAY ? &traffic->load.away[service / SHOP_SERVICES] : &ignored;
+    bool is_gateway = service % SHOP_SERVICES == SHOP_GATEWAY;
+    atomic_bool ignored, *away = is_gateway ? &traffic->load.away[service / SHOP_SERVICES] : &ignored;
+    int port = shop.services[service].port;
+    unsigned clients = connections_to(port);
     assert_int_equal(shop_stop(&shop, service), 0);
     atomic_store(away, true);
     shop_start(&shop, service);
     shop_await(&shop, service);
+    if (!is_gateway)
+        await_clients(port, clients);
     atomic_store(away, false);
 }
 
