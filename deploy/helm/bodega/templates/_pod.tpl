@@ -194,7 +194,7 @@ livenessProbe:
     - name: POD_IP
       valueFrom: {fieldRef: {fieldPath: status.podIP}}
     - name: GOMEMLIMIT
-      value: {{ .Values.collector.goMemLimit }}
+      value: {{ .Values.collector.memoryMiB }}MiB
     {{- with .Values.collector.env }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

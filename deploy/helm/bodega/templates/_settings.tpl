@@ -233,8 +233,8 @@ receivers:
 processors:
   memory_limiter:
     check_interval: 1s
-    limit_percentage: 80
-    spike_limit_percentage: 20
+    limit_mib: {{ .Values.collector.memoryMiB }}
+    spike_limit_mib: {{ div .Values.collector.memoryMiB 5 }}
   batch:
     timeout: 1s
     send_batch_size: 512
