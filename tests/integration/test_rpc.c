@@ -1207,17 +1207,17 @@ static void test_watch_tells_the_status_and_each_change(void **state)
 static void test_liveness_is_told_by_a_server_that_does_not_serve(void **state)
 {
     (void)state;
-    static const char *const methods[] = {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"};
+    static const char *const ways[] = {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"};
     struct house house;
     house_open(&house);
     struct raw raw;
     raw_open(&raw, house.target);
     rpc_server_serving(house.server, false);
-    for (unsigned i = 0; i < array_count(methods); i++) {
+    for (unsigned i = 0; i < array_count(ways); i++) {
         struct watch all = {.sent = {.count = 0}}, liveness = all;
-        health_ask(&raw, &all, methods[i], "");
+        health_ask(&raw, &all, ways[i], "");
         assert_int_equal(watch_next(&raw, &all), 2);
-        health_ask(&raw, &liveness, methods[i], "liveness");
+        health_ask(&raw, &liveness, ways[i], "liveness");
         assert_int_equal(watch_next(&raw, &liveness), 1);
         grpc_call_cancel(all.call, NULL);
         grpc_call_cancel(liveness.call, NULL);
