@@ -12,24 +12,40 @@
 
 static struct test_collector collector;
 static struct shop shop;
+static char password_file[64];
 static char metrics[64]; /* the gateway's page of them */
+
+#define AS_ADMIN "--admin", "admin@bodega.example", "--admin-password-file", password_file
 
 static int open_shop(void **state)
 {
     (void)state;
-    static char endpoint[80], admin[64];
-    static const char *settings[] = {"OTEL_SDK_DISABLED=false", "OTEL_BSP_SCHEDULE_DELAY=50", endpoint, NULL, NULL};
+    static char endpoint[80], admin[64], password_setting[320];
+    static const char *settings[] = {"OTEL_SDK_DISABLED=false",
+                                     "OTEL_BSP_SCHEDULE_DELAY=50",
+                                     "AUTH_MODE=required",
+                                     "AUTH_BOOTSTRAP_ADMIN_EMAIL=admin@bodega.example",
+                                     password_setting,
+                                     endpoint,
+                                     NULL,
+                                     NULL};
+    enum { ADMIN_SLOT = 6 };
     int port = test_free_port();
+    snprintf(password_file, sizeof password_file, "/tmp/bodega-smoke-%d", getpid());
+    FILE *file = fopen(password_file, "w");
+    fputs("a long password\n", file);
+    fclose(file);
+    snprintf(password_setting, sizeof password_setting, "AUTH_BOOTSTRAP_ADMIN_PASSWORD_FILE=%s", password_file);
     collector_open(&collector, NULL);
     snprintf(endpoint, sizeof endpoint, "OTEL_EXPORTER_OTLP_ENDPOINT=http://%s", collector.grpc);
     snprintf(admin, sizeof admin, "ADMIN_LISTEN=127.0.0.1:%d", port);
     snprintf(metrics, sizeof metrics, "http://127.0.0.1:%d/metrics", port);
     shop.settings = settings;
     shop_open(&shop);
-    settings[3] = admin; /* the gateway's only */
+    settings[ADMIN_SLOT] = admin; /* the gateway's only */
     shop_kill(&shop, SHOP_GATEWAY);
     shop_start(&shop, SHOP_GATEWAY);
-    settings[3] = NULL;
+    settings[ADMIN_SLOT] = NULL;
     shop_wait_ready(&shop);
     return 0;
 }
@@ -37,16 +53,17 @@ static int open_shop(void **state)
 static int close_shop(void **state)
 {
     (void)state;
+    unlink(password_file);
     shop_close(&shop);
     collector_close(&collector);
     return 0;
 }
 
-/* What `api-gateway smoke` with up to seven arguments prints. */
+/* What `api-gateway smoke` with up to nine arguments prints. */
 static int smoke(char *output, size_t bytes, const char *const *arguments)
 {
     char program[600];
-    char *argv[10] = {(char *)(uintptr_t) "api-gateway", (char *)(uintptr_t) "smoke"};
+    char *argv[12] = {(char *)(uintptr_t) "api-gateway", (char *)(uintptr_t) "smoke"};
     int ends[2], status;
     for (int i = 0; arguments[i]; i++)
         argv[i + 2] = (char *)(uintptr_t)arguments[i];
@@ -83,7 +100,7 @@ static void expect_smoke(const char *const *arguments, int status, const char *w
 static void test_a_shop_that_works_passes_with_its_trace(void **state)
 {
     (void)state;
-    expect_smoke((const char *[]){"--metrics", metrics, shop.base_url, NULL}, 0, "ok      trace ");
+    expect_smoke((const char *[]){AS_ADMIN, "--metrics", metrics, shop.base_url, NULL}, 0, "ok      trace ");
     assert_int_equal(shop_sql_number(&shop, "select count(*) from orders"), 1); /* ordered twice with one key */
     assert_int_equal(shop_sql_number(&shop, "select count(*) from orders where status = 'cancelled'"), 1);
     assert_int_equal(shop_sql_number(&shop, "select sum(quantity) from inventory"), 5);
@@ -94,7 +111,7 @@ static void test_a_slash_behind_the_url_does_not_matter(void **state)
     (void)state;
     char url[80];
     snprintf(url, sizeof url, "%s//", shop.base_url);
-    expect_smoke((const char *[]){url, NULL}, 0, "ok      cancel ");
+    expect_smoke((const char *[]){AS_ADMIN, url, NULL}, 0, "ok      cancel ");
 }
 
 static void test_spans_that_no_receiver_took_fail_it(void **state)
@@ -102,7 +119,14 @@ static void test_spans_that_no_receiver_took_fail_it(void **state)
     (void)state;
     char page[80];
     snprintf(page, sizeof page, "%s/health", shop.base_url); /* has no counts at all */
-    expect_smoke((const char *[]){"--timeout", "3", "--metrics", page, shop.base_url, NULL}, 1, "failed  trace ");
+    expect_smoke((const char *[]){AS_ADMIN, "--timeout", "3", "--metrics", page, shop.base_url, NULL}, 1,
+                 "failed  trace ");
+}
+
+static void test_who_is_no_admin_sets_no_stock(void **state)
+{
+    (void)state;
+    expect_smoke((const char *[]){shop.base_url, NULL}, 1, "failed  stock      status 401");
 }
 
 static void test_a_shop_without_stock_keeping_is_not_ready(void **state)
@@ -138,6 +162,7 @@ int main(void)
         cmocka_unit_test(test_a_shop_that_works_passes_with_its_trace),
         cmocka_unit_test(test_a_slash_behind_the_url_does_not_matter),
         cmocka_unit_test(test_spans_that_no_receiver_took_fail_it),
+        cmocka_unit_test(test_who_is_no_admin_sets_no_stock),
         cmocka_unit_test(test_a_shop_without_stock_keeping_is_not_ready),
         cmocka_unit_test(test_nobody_at_the_address_is_told),
         cmocka_unit_test(test_wrong_options_are_told),
