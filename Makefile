@@ -139,7 +139,7 @@ $(COLLECTOR): $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/collector/*.c)) $(L
 TEST_SRC := $(foreach d,unit integration contract load chaos,$(wildcard tests/$(d)/test_*.c))
 TEST_BINS := $(TEST_SRC:%.c=$(OUT)/%)
 TEST_HELP := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/*.c) tests/load/client.c)
-TEST_SCRIPTS := $(wildcard tests/local/test_*) $(wildcard tests/fuzz/test_*)
+TEST_SCRIPTS := $(wildcard tests/local/test_*) $(wildcard tests/fuzz/test_*) $(wildcard tests/chart/test_*)
 TESTS := $(TEST_BINS) $(TEST_SCRIPTS)
 LIBS_TEST = $(LIBS_shared) -lcmocka
 
@@ -166,7 +166,7 @@ $(EXAMPLE_BINS): $(OUT)/examples/%: $(OUT)/obj/libcommon/examples/%/main.o $(LIB
 	$(call say,LINK,$@)
 	$(Q)$(link) $(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
-check-built: $(TEST_BINS) $(BINS) $(FAILPOINT_BINS) $(EXAMPLE_BINS) fuzzers
+check-built: $(TEST_BINS) $(BINS) $(FAILPOINT_BINS) $(EXAMPLE_BINS) fuzzers build/chart-tools/.done
 
 test: check-built ## every test that needs no cluster; ONLY=name runs those whose name has it
 	@BIN_DIR=$(OUT)/bin FUZZERS=$(FUZZ_DIR) tests/run $(OUT)/test-logs $(if $(ONLY),$(foreach t,$(TESTS),$(if $(findstring $(ONLY),$(t)),$(t))),$(TESTS))
@@ -203,6 +203,20 @@ chaos: $(OUT)/tests/chaos/test_chaos $(BINS) ## orders while processes are kille
 bench: ## requests/s, latency, CPU and memory of the release (SECONDS_EACH=10 CONNECTIONS=32 WORKLOADS= FLOORS=)
 	@$(MAKE) --no-print-directory MODE=release all
 	@BIN_DIR=$(BUILD)/release/bin tests/bench/run $(BUILD)
+
+# --- the Helm chart --------------------------------------------------------------------------
+
+build/chart-tools/.done: tests/chart/tools tests/chart/packages.txt tests/chart/requirements.txt
+	tests/chart/tools $(@D)
+	@touch $@
+
+chart-readme: ## the table of values in the chart's README, from its values.yaml
+	deploy/helm/readme
+
+chart-keep: build/chart-tools/.done ## take over what the chart renders now as what it should
+	@KEEP=1 BIN_DIR=$(OUT)/bin tests/chart/test_chart
+
+.PHONY: chart-readme chart-keep
 
 # --- fuzzing ---------------------------------------------------------------------------------
 

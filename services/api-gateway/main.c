@@ -1,5 +1,8 @@
+#include <string.h>
+
 #include "common/mem.h"
 #include "gateway.h"
+#include "smoke.h"
 #include "user.pb-c.h"
 
 static const struct http_route routes[] = {
@@ -48,5 +51,7 @@ int main(int argc, char **argv)
         .setting_count = array_count(settings),
         .settings_bytes = sizeof(struct gateway_settings),
     };
+    if (argc > 1 && strcmp(argv[1], "smoke") == 0)
+        return smoke_main(argc - 1, argv + 1);
     return service_main(&service, argc, argv);
 }

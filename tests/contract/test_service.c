@@ -224,6 +224,31 @@ static void await_words(int fd, const char *words)
     }
 }
 
+static void test_a_migration_waits_for_a_database_that_is_away_as_long_as_it_is_told(void **state)
+{
+    (void)state;
+    const char *const away[] = {"DATABASE_URL=postgres://postgres@127.0.0.1:1/x", NULL};
+    expect_run("user-service", (const char *[]){"--migrate-only", "--wait", "1", NULL}, away, 1, "waiting: database: ");
+    expect_run("user-service", (const char *[]){"--migrate-only", "--wait", "-1", NULL}, away, 2,
+               "--wait: expected seconds from 0 to 3600, got \"-1\"");
+    char url[300];
+    snprintf(url, sizeof url, "DATABASE_URL=%s", shop.postgres.url);
+    test_postgres_stop(&shop.postgres);
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    pid_t pid = spawn("user-service", (const char *[]){"--migrate-only", "--wait", "600", NULL},
+                      (const char *[]){url, NULL}, ends[1]);
+    close(ends[1]);
+    await_words(ends[0], "waiting: ");
+    test_postgres_start(&shop.postgres);
+    await_words(ends[0], "up to date");
+    int status;
+    waitpid(pid, &status, 0);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    close(ends[0]);
+    shop_wait_ready(&shop);
+}
+
 static pid_t start_until(const char *name, const char *const *environment, const char *words, int *out_fd)
 {
     int ends[2];
@@ -568,6 +593,7 @@ int main(void)
         cmocka_unit_test(test_wrong_telemetry_settings_stop_the_start),
         cmocka_unit_test(test_a_taken_address_stops_the_start),
         cmocka_unit_test(test_migrations_can_be_run_alone),
+        cmocka_unit_test(test_a_migration_waits_for_a_database_that_is_away_as_long_as_it_is_told),
         cmocka_unit_test(test_a_changed_migration_stops_the_start),
         cmocka_unit_test(test_a_service_waits_for_its_database_and_can_be_stopped_meanwhile),
         cmocka_unit_test(test_a_port_that_a_connection_has_for_a_moment_is_waited_for),

@@ -970,8 +970,8 @@ static enum err check(struct request *req, struct rpc_client *client, const char
 static void health_is_told(struct request *req, struct rpc_client *client, struct house *house)
 {
     (void)house;
-    static const char *const known[] = {"", "user.User"}, *const unknown[] = {"user", "user.User/GetUser",
-                                                                              "order.Order"};
+    static const char *const known[] = {"", "user.User", "liveness"}, *const unknown[] = {"user", "user.User/GetUser",
+                                                                                          "order.Order"};
     for (unsigned i = 0; i < array_count(known); i++) {
         int status = -1;
         assert_int_equal(check(req, client, known[i], &status), ERR_OK);
@@ -1117,25 +1117,30 @@ static void watch_ask_status(struct watch *watch, void *tag)
     assert_int_equal(grpc_call_start_batch(watch->call, &op, 1, tag, NULL), GRPC_CALL_OK);
 }
 
-static void watch_begin(struct raw *raw, struct watch *watch, const void *question)
+static void watch_begin(struct raw *raw, struct watch *watch, const char *method, const void *question)
 {
     grpc_metadata_array sent = watch->sent;
     *watch = (struct watch){.status = GRPC_STATUS__DO_NOT_USE, .sent = sent};
     grpc_metadata_array_init(&watch->initial);
     grpc_metadata_array_init(&watch->trailing);
     watch->call = grpc_channel_create_call(raw->channel, NULL, GRPC_PROPAGATE_DEFAULTS, raw->queue,
-                                           grpc_slice_from_static_string("/grpc.health.v1.Health/Watch"), NULL,
+                                           grpc_slice_from_static_string(method), NULL,
                                            gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
     watch_send(watch, rpc_pack(question, rpc_packed_bytes(question)), watch);
     assert_ptr_equal(raw_next(raw), watch);
 }
 
-static void watch_open(struct raw *raw, struct watch *watch, const char *service)
+static void health_ask(struct raw *raw, struct watch *watch, const char *method, const char *service)
 {
     Grpc__Health__V1__HealthCheckRequest question;
     grpc__health__v1__health_check_request__init(&question);
     question.service = (char *)(uintptr_t)service;
-    watch_begin(raw, watch, &question);
+    watch_begin(raw, watch, method, &question);
+}
+
+static void watch_open(struct raw *raw, struct watch *watch, const char *service)
+{
+    health_ask(raw, watch, "/grpc.health.v1.Health/Watch", service);
 }
 
 /* The next status; -1 at the stream's end. */
@@ -1199,6 +1204,30 @@ static void test_watch_tells_the_status_and_each_change(void **state)
     house_close(&house);
 }
 
+static void test_liveness_is_told_by_a_server_that_does_not_serve(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"};
+    struct house house;
+    house_open(&house);
+    struct raw raw;
+    raw_open(&raw, house.target);
+    rpc_server_serving(house.server, false);
+    for (unsigned i = 0; i < array_count(ways); i++) {
+        struct watch all = {.sent = {.count = 0}}, liveness = all;
+        health_ask(&raw, &all, ways[i], "");
+        assert_int_equal(watch_next(&raw, &all), 2);
+        health_ask(&raw, &liveness, ways[i], "liveness");
+        assert_int_equal(watch_next(&raw, &liveness), 1);
+        grpc_call_cancel(all.call, NULL);
+        grpc_call_cancel(liveness.call, NULL);
+        watch_close(&raw, &all);
+        watch_close(&raw, &liveness);
+    }
+    raw_close(&raw);
+    house_close(&house);
+}
+
 static void test_malformed_watch_is_refused(void **state)
 {
     (void)state;
@@ -1210,7 +1239,7 @@ static void test_malformed_watch_is_refused(void **state)
     inventory__deduct_inventory_response__init(&wrong);
     wrong.success = true;
     struct watch watch = {.sent = {.count = 0}};
-    watch_begin(&raw, &watch, &wrong);
+    watch_begin(&raw, &watch, "/grpc.health.v1.Health/Watch", &wrong);
     assert_int_equal(watch_close(&raw, &watch), GRPC_STATUS_INVALID_ARGUMENT);
     raw_close(&raw);
     house_close(&house);
@@ -1497,6 +1526,7 @@ int main(void)
         cmocka_unit_test(test_calls_leave_a_server_that_does_not_serve_and_return),
         cmocka_unit_test(test_an_address_that_says_it_will_stop_is_left_before),
         cmocka_unit_test(test_watch_tells_the_status_and_each_change),
+        cmocka_unit_test(test_liveness_is_told_by_a_server_that_does_not_serve),
         cmocka_unit_test(test_malformed_watch_is_refused),
         cmocka_unit_test(test_metadata_beyond_the_limit_is_refused),
         cmocka_unit_test(test_compressed_messages_are_refused),

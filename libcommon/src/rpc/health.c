@@ -17,11 +17,17 @@ const struct rpc_procedure rpc_health_check = RPC_PROCEDURE(
 const struct rpc_procedure rpc_health_watch = RPC_PROCEDURE(
     "grpc.health.v1.Health/Watch", grpc__health__v1__health_check_request, grpc__health__v1__health_check_response);
 
-/* "" is the server as a whole. */
+/* "" is the server as a whole; "liveness" says only that the process lives, for an orchestrator's probe: what does not
+ * serve because its database is away must not be restarted for that. */
+static bool is_liveness(const char *service)
+{
+    return strcmp(service, "liveness") == 0;
+}
+
 static bool known(const struct rpc_server *server, const char *service)
 {
     size_t length = strlen(service);
-    if (length == 0)
+    if (length == 0 || is_liveness(service))
         return true;
     for (unsigned i = 0; i < server->entry_count; i++) {
         const char *name = server->entries[i].method.procedure.name;
@@ -31,10 +37,11 @@ static bool known(const struct rpc_server *server, const char *service)
     return false;
 }
 
-static int status_now(struct rpc_server *server)
+static int status_now(struct rpc_server *server, bool liveness)
 {
-    return atomic_load(&server->serving) ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
-                                         : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING;
+    return liveness || atomic_load(&server->serving)
+               ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
+               : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING;
 }
 
 enum err rpc_answer_health_check(struct request *req, const void *in, void *out)
@@ -45,7 +52,7 @@ enum err rpc_answer_health_check(struct request *req, const void *in, void *out)
     struct rpc_server *server = serving->lane->server;
     if (!known(server, question->service))
         return fail(req, ERR_NOT_FOUND, "unknown service");
-    answer->status = status_now(server);
+    answer->status = status_now(server, is_liveness(question->service));
     return ERR_OK;
 }
 
@@ -58,7 +65,7 @@ struct watcher {
     grpc_call *call;
     grpc_metadata origin;
     int cancelled; /* written by grpc */
-    bool known;
+    bool known, liveness;
     bool busy; /* a batch is being sent */
     bool over; /* hung up, or the last status is under way */
     int told;  /* the status sent last */
@@ -132,8 +139,8 @@ static void watcher_step(struct watcher *watcher)
     struct rpc_server *server = watcher->lane->server;
     if (watcher->busy || watcher->over)
         return;
-    int status =
-        watcher->known ? status_now(server) : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN;
+    int status = watcher->known ? status_now(server, watcher->liveness)
+                                : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN;
     if (status != watcher->told)
         watcher_tell(watcher, status);
     else if (atomic_load(&server->draining))
@@ -166,8 +173,10 @@ static bool read_question(struct watcher *watcher, grpc_byte_buffer *payload)
     struct arena arena;
     arena_init(&arena, ARENA_BYTES);
     const Grpc__Health__V1__HealthCheckRequest *question = rpc_unpack(&arena, rpc_health_watch.in, payload);
-    if (question)
+    if (question) {
         watcher->known = known(watcher->lane->server, question->service);
+        watcher->liveness = is_liveness(question->service);
+    }
     arena_done(&arena);
     return question != NULL;
 }

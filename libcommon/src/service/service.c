@@ -22,6 +22,7 @@
 #include "service/internal.h"
 
 enum { EXIT_FAILED = 1, EXIT_SETTINGS = 2, STEP_TIMEOUT_MS = 10000, NOTICE_MS = 200, NOTICE_MAX_MS = 2000 };
+enum { WAIT_MAX_S = 3600, MIGRATE_NAP_MS = 200 };
 
 struct app *the_app;
 
@@ -30,6 +31,7 @@ struct app *the_app;
 struct options {
     const char *config_path;
     bool migrate_only, print_config, dead_letters;
+    int wait_s;         /* for the database, with migrate_only */
     const char *replay; /* of dead letters: an id or "all"; NULL: none */
 };
 
@@ -37,10 +39,11 @@ static void print_help(const struct service *service, FILE *to)
 {
     fprintf(to,
             "%s: %s\n\n"
-            "usage: %s [--config FILE] [--migrate-only | --print-config | --version | --help]\n"
+            "usage: %s [--config FILE] [--migrate-only [--wait SECONDS] | --print-config | --version | --help]\n"
             "       %s [--config FILE] --dead-letters | --replay-dead-letters ID|all\n\n"
             "  --config FILE    settings; otherwise $BODEGA_CONFIG_FILE, otherwise /etc/bodega/%s.yaml if it exists\n"
             "  --migrate-only   bring the database up to date and exit\n"
+            "  --wait SECONDS   with --migrate-only: how long a database that is away is waited for; 0 if not given\n"
             "  --print-config   print every setting with its built-in value and its environment variable\n"
             "  --dead-letters   print the messages that its consumers gave up, and exit\n"
             "  --replay-dead-letters ID|all\n"
@@ -51,12 +54,25 @@ static void print_help(const struct service *service, FILE *to)
             service->name, service->about, service->name, service->name, service->name);
 }
 
+static bool read_wait(const struct service *service, const char *text, int *out)
+{
+    char *end;
+    long seconds = strtol(text, &end, 10);
+    if (end == text || *end || seconds < 0 || seconds > WAIT_MAX_S) {
+        fprintf(stderr, "%s: --wait: expected seconds from 0 to %d, got \"%s\"\n", service->name, WAIT_MAX_S, text);
+        return false;
+    }
+    *out = (int)seconds;
+    return true;
+}
+
 /* Returns -1 to go on, otherwise the exit status. */
 static int read_options(const struct service *service, int argc, char **argv, struct options *out)
 {
     static const struct option known[] = {
         {"config", required_argument, NULL, 'c'},
         {"migrate-only", no_argument, NULL, 'm'},
+        {"wait", required_argument, NULL, 'w'},
         {"print-config", no_argument, NULL, 'p'},
         {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
@@ -72,6 +88,10 @@ static int read_options(const struct service *service, int argc, char **argv, st
             break;
         case 'm':
             out->migrate_only = true;
+            break;
+        case 'w':
+            if (!read_wait(service, optarg, &out->wait_s))
+                return EXIT_SETTINGS;
             break;
         case 'p':
             out->print_config = true;
@@ -134,14 +154,35 @@ enum err app_migrate(const struct app *app, char *message, unsigned message_byte
                       message_bytes);
 }
 
-static int migrate_and_exit(struct app *app)
+static void exit_at_once(int signal)
+{
+    (void)signal;
+    _exit(EXIT_FAILED);
+}
+
+static enum err migrate_within(const struct app *app, int wait_s, char *message, unsigned message_bytes)
+{
+    int64_t until_ns = clock_now_ns() + wait_s * NS_PER_S;
+    for (bool told = false;; told = true) {
+        enum err err = app_migrate(app, message, message_bytes);
+        if (err != ERR_UNAVAILABLE || clock_now_ns() >= until_ns)
+            return err;
+        if (!told)
+            fprintf(stderr, "%s: waiting: %s\n", app->service->name, message);
+        nanosleep(&(struct timespec){.tv_nsec = MIGRATE_NAP_MS * NS_PER_MS}, NULL);
+    }
+}
+
+static int migrate_and_exit(struct app *app, int wait_s)
 {
     char message[512];
+    /* As a container's first process it would not be ended by a signal that it does not handle. */
+    signal(SIGTERM, exit_at_once);
     if (!app->service->database) {
         printf("%s: has no database\n", app->service->name);
         return 0;
     }
-    if (app_migrate(app, message, sizeof message)) {
+    if (migrate_within(app, wait_s, message, sizeof message)) {
         fprintf(stderr, "%s: %s\n", app->service->name, message);
         return EXIT_FAILED;
     }
@@ -223,12 +264,6 @@ static sigset_t stop_signals(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     return set;
-}
-
-static void exit_at_once(int signal)
-{
-    (void)signal;
-    _exit(EXIT_FAILED);
 }
 
 /* Until a signal, or until the start has failed. From then on a signal ends the process at once. */
@@ -393,7 +428,7 @@ int service_main(const struct service *service, int argc, char **argv)
     if (status < 0)
         status = load_settings(&app, &options);
     if (status < 0 && options.migrate_only) {
-        status = migrate_and_exit(&app);
+        status = migrate_and_exit(&app, options.wait_s);
     } else if (status < 0 && options.dead_letters) {
         status = handle_dead_letters(&app, &options);
     } else if (status < 0) {
