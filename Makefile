@@ -144,6 +144,10 @@ TEST_SRC := $(foreach d,unit integration contract load chaos,$(wildcard tests/$(
 TEST_BINS := $(TEST_SRC:%.c=$(OUT)/%)
 TEST_HELP := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/*.c) tests/load/client.c)
 TEST_SCRIPTS := $(wildcard tests/local/test_*) $(wildcard tests/fuzz/test_*)
+# Images are of the release alone.
+ifneq ($(MODE),release)
+TEST_SCRIPTS := $(filter-out tests/local/test_images,$(TEST_SCRIPTS))
+endif
 TESTS := $(TEST_BINS) $(TEST_SCRIPTS)
 LIBS_TEST = $(LIBS_shared) -lcmocka
 
