@@ -30,7 +30,8 @@ HARDENING := $(filter-out -ftrivial-auto-var-init=zero -fno-strict-overflow,$(HA
 # The second: initialisers that protobuf-c generates; gcc sees that they come from a system header.
 WARNINGS += -Wno-gnu-zero-variadic-macro-arguments -Wno-cast-qual
 endif
-CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=3 $(HARDENING) -fPIE
+# The same program whatever folder it is built in: no path of it is kept, not even in the debug data, which the build id is made of.
+CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=3 $(HARDENING) -fPIE -ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(abspath $(BUILD))=build
 CFLAGS_debug := -O0 -g3 -fPIE
 CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -fPIE
 CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -fPIE
@@ -115,12 +116,15 @@ $(LIB): $(LIB_OBJ)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
+# The release's map, which tells what was linked, is read for the images' lists of contents.
+MAPS := $(if $(filter release,$(MODE)),.map)
+
 define service_rules
-$(OUT)/bin/$(1): $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard services/$(1)/*.c)) $(GEN_OBJ) $(LIB)
+$(OUT)/bin/$(1) $(MAPS:%=$(OUT)/bin/$(1)%) &: $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard services/$(1)/*.c)) $(GEN_OBJ) $(LIB)
 	@mkdir -p $$(@D)
-	$$(call say,LINK,$$@)
-	$$(Q)$$(link) $$(CC) $$(LDFLAGS) -o $$@.full $$(filter %.o %.a,$$^) $$(LIBS)
-	$$(Q)$$(if $$(filter release,$$(MODE)),strip -o $$@ $$@.full,cp $$@.full $$@)
+	$$(call say,LINK,$(OUT)/bin/$(1))
+	$$(Q)$$(link) $$(CC) $$(LDFLAGS) $(MAPS:%=-Wl,-Map=$(OUT)/bin/$(1)%) -o $(OUT)/bin/$(1).full $$(filter %.o %.a,$$^) $$(LIBS)
+	$$(Q)$$(if $$(filter release,$$(MODE)),strip -o $(OUT)/bin/$(1) $(OUT)/bin/$(1).full,cp $(OUT)/bin/$(1).full $(OUT)/bin/$(1))
 
 $(OUT)/failpoints/bin/$(1): $(patsubst %.c,$(OUT)/failpoints/obj/%.o,$(wildcard services/$(1)/*.c) libcommon/src/service/admin.c) $(GEN_OBJ) $(LIB)
 	@mkdir -p $$(@D)
@@ -140,6 +144,10 @@ TEST_SRC := $(foreach d,unit integration contract load chaos,$(wildcard tests/$(
 TEST_BINS := $(TEST_SRC:%.c=$(OUT)/%)
 TEST_HELP := $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/support/*.c) tests/load/client.c)
 TEST_SCRIPTS := $(wildcard tests/local/test_*) $(wildcard tests/fuzz/test_*) $(wildcard tests/chart/test_*)
+# Images are of the release alone.
+ifneq ($(MODE),release)
+TEST_SCRIPTS := $(filter-out tests/local/test_images,$(TEST_SCRIPTS))
+endif
 TESTS := $(TEST_BINS) $(TEST_SCRIPTS)
 LIBS_TEST = $(LIBS_shared) -lcmocka
 
@@ -281,10 +289,42 @@ bench-otel: ## what a call of the telemetry costs: ns and allocations a span, a 
 	@$(MAKE) --no-print-directory MODE=release $(BENCH_OTEL)
 	@$(BENCH_OTEL)
 
+# --- images ----------------------------------------------------------------------------------
+
+# Of the release. The name is IMAGE_PREFIX/service:VERSION; commit and time are those of the last commit; IMAGE_SOURCE is the
+# repository's URL, for the labels.
+IMAGE_PREFIX ?= bodega
+IMAGE_SOURCE ?=
+REVISION ?= $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+IMAGE_DIR := $(BUILD)/images
+of_image = VERSION='$(VERSION)' IMAGE='$(IMAGE_PREFIX)/$*' REVISION='$(REVISION)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' \
+	IMAGE_SOURCE='$(IMAGE_SOURCE)'
+
+images: ## the four FROM-scratch images, as OCI and docker tars, and what is in each (build/images/; IMAGE_PREFIX=bodega IMAGE_SOURCE=)
+	@$(MAKE) --no-print-directory MODE=release $(SERVICES:%=$(IMAGE_DIR)/%.spdx.json)
+
+image-roots: ## only the images' files, for the Dockerfile
+	@$(MAKE) --no-print-directory MODE=release $(SERVICES:%=$(IMAGE_DIR)/root/%)
+
+# Made each time: the commit is in them.
+$(IMAGE_DIR)/root/%: $(BUILD)/release/bin/% always
+	$(Q)deploy/images/root $< $@
+
+$(IMAGE_DIR)/%.tar: $(IMAGE_DIR)/root/%
+	$(Q)$(of_image) deploy/images/pack $* $< $@
+
+$(IMAGE_DIR)/%.spdx.json: $(IMAGE_DIR)/%.tar $(BUILD)/release/bin/%.map
+	$(Q)$(of_image) deploy/images/sbom $(BUILD)/release/bin/$* $(IMAGE_DIR)/root/$* $< > $@
+
+always:
+
+.PHONY: images image-roots always
+
 # --- checks ----------------------------------------------------------------------------------
 
 OURS := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
-SCRIPTS := $(shell git ls-files deploy/local libcommon/packaging libcommon/third-party tests .ci 2>/dev/null | xargs grep -lE '^\#!.*(bash|sh)$$' 2>/dev/null)
+SCRIPTS := $(shell git ls-files deploy/images deploy/local libcommon/packaging libcommon/third-party tests .ci 2>/dev/null | xargs grep -lE '^\#!.*(bash|sh)$$' 2>/dev/null)
 
 fmt: | build/.packages ## format every source file
 	clang-format -i $(OURS)

@@ -39,6 +39,15 @@ same() {
     [[ $1 == "$2" ]] || fail "expected ${3-}: $1, not $2"
 }
 
+# eventually COMMAND…: within a minute.
+eventually() {
+    local -i until=$((SECONDS + 60))
+    until "$@"; do
+        ((SECONDS < until)) || fail "never came true: $*"
+        sleep 0.05
+    done
+}
+
 free_port() {
     local -i port
     while :; do

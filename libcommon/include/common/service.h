@@ -5,9 +5,9 @@
  * service.drain_timeout_ms) → exit status 0. A second signal ends at once with status 1.
  * Between services there is mutual TLS, unless tls.mode says off.
  * A wrong setting is one clear line on stderr and exit status 2; so is a taken address, once it has been waited for 3
- * s. Options: --config FILE, --migrate-only, --print-config, --dead-letters, --replay-dead-letters ID|all, --version,
- * --help. Settings come from --config, or $BODEGA_CONFIG_FILE, or /etc/bodega/<name>.yaml when it exists, and from the
- * environment. */
+ * s. Options: --config FILE, --migrate-only, --print-config, --dead-letters, --replay-dead-letters ID|all, --ready,
+ * --version, --help. Settings come from --config, or $BODEGA_CONFIG_FILE, or /etc/bodega/<name>.yaml when it exists,
+ * and from the environment. */
 #ifndef COMMON_SERVICE_H
 #define COMMON_SERVICE_H
 

@@ -147,6 +147,9 @@ extern const struct background_task gate_task; /* behind the service's own */
 /* failpoints.c */
 http_handler get_failpoints, put_failpoints;
 
+/* probe.c: asks the service that runs here, and prints what it says. */
+bool probe_ready(const struct service *service, const struct service_settings *settings);
+
 /* access_log.c */
 extern const struct middleware access_log;
 extern const struct middleware start_gate;
