@@ -378,8 +378,8 @@ static int run(struct app *app, int signal_fd)
         atomic_store(&app->stopping, true);
         app->watcher_ended.done = true;
     }
+    telemetry_unwatch(app); /* whoever collects reads what is closed next */
     close_all(app);
-    telemetry_unwatch(app);
     offload_stop(); /* its threads post to the loops */
     if (issues_tokens(app))
         issuer_close(); /* the same */
