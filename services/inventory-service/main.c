@@ -55,6 +55,7 @@ int main(int argc, char **argv)
         .methods = methods,
         .method_count = array_count(methods),
         .callers = "api-gateway,order-service",
+        .internal_callers = "order-service",
         .database = true,
         .migrations = migrations,
         .migration_count = migrations_count,

@@ -46,6 +46,7 @@ int main(int argc, char **argv)
         .methods = methods,
         .method_count = array_count(methods),
         .callers = "api-gateway,inventory-service",
+        .internal_callers = "inventory-service",
         .peers = peers,
         .peer_count = array_count(peers),
         .auth = &auth,

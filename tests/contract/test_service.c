@@ -147,6 +147,49 @@ static void test_a_service_without_certificates_does_not_start_unless_told(void 
                "TLS_MODE: expected mutual or off, got \"plain\"");
 }
 
+static void expect_of_file(const char *text, const char *const *environment, const char *words)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s/names.yaml", shop.directory);
+    FILE *file = fopen(path, "w");
+    fputs(text, file);
+    fclose(file);
+    expect_run("order-service", (const char *[]){"--config", path, NULL}, environment, 2, words);
+    unlink(path);
+}
+
+/* Nobody would be let in, or nobody believed. */
+static void test_lists_of_names_that_name_nobody_stop_the_start(void **state)
+{
+    (void)state;
+    static const char *const usual[] = {"DATABASE_URL=postgres://x/y", "REDIS_URL=redis://x", NULL};
+    static const char *const mutual[] = {"DATABASE_URL=postgres://x/y",
+                                         "REDIS_URL=redis://x",
+                                         "TLS_MODE=mutual",
+                                         "TLS_CERT_FILE=/x.crt",
+                                         "TLS_KEY_FILE=/x.key",
+                                         "TLS_CA_FILE=/x.ca",
+                                         NULL};
+    expect_of_file("tls:\n  allow: ''\n", usual,
+                   "names.yaml:2: tls.allow: expected DNS or URI names, separated by commas, got \"\"\n");
+    expect_of_file("tls:\n\n  allow: ' , ,'\n", usual,
+                   "names.yaml:3: tls.allow: expected DNS or URI names, separated by commas, got \" , ,\"\n");
+    expect_of_file("tls: {allow_internal: ','}\n", usual,
+                   "names.yaml:1: tls.allow_internal: expected DNS or URI names");
+    expect_of_file("tls:\n  peers:\n    user-service: ''\n", usual,
+                   "names.yaml:3: tls.peers.user-service: expected a DNS or URI name, got \"\"\n");
+    expect_of_file("tls: {peers: {inventory-service: 'a, b'}}\n", usual,
+                   "names.yaml:1: tls.peers.inventory-service: expected a DNS or URI name, got \"a, b\"\n");
+    expect_run("user-service", NULL, (const char *[]){"DATABASE_URL=postgres://x/y", "TLS_ALLOW=, ", NULL}, 2,
+               "environment variable TLS_ALLOW: expected DNS or URI names, separated by commas, got \", \"\n");
+    expect_of_file(
+        "tls:\n  allow: api-gateway,stock.example\n", mutual,
+        "order-service: tls.allow_internal (or environment variable TLS_ALLOW_INTERNAL): expected names that "
+        "tls.allow has, got \"inventory-service\"\n");
+    expect_of_file("tls:\n  allow: api-gateway,stock.example\n  allow_internal: Stock.example\n", mutual,
+                   "order-service: tls.ca_file: /x.ca: No such file or directory\n");
+}
+
 static void test_wrong_telemetry_settings_stop_the_start(void **state)
 {
     (void)state;
@@ -590,6 +633,7 @@ int main(void)
         cmocka_unit_test(test_options_do_what_help_says),
         cmocka_unit_test(test_wrong_settings_stop_the_start),
         cmocka_unit_test(test_a_service_without_certificates_does_not_start_unless_told),
+        cmocka_unit_test(test_lists_of_names_that_name_nobody_stop_the_start),
         cmocka_unit_test(test_wrong_telemetry_settings_stop_the_start),
         cmocka_unit_test(test_a_taken_address_stops_the_start),
         cmocka_unit_test(test_migrations_can_be_run_alone),

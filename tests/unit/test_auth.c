@@ -51,6 +51,21 @@ static void test_base64url_has_one_form_for_each_text(void **state)
         assert_null(base64url_read(&arena, bad[i], strlen(bad[i]), &bytes));
 }
 
+static void test_base64url_has_64_characters(void **state)
+{
+    (void)state;
+    unsigned count = 0;
+    size_t bytes;
+    for (int byte = 0; byte < 256; byte++) {
+        char text[] = {'A', 'A', (char)byte, 'A'};
+        char *read = base64url_read(&arena, text, sizeof text, &bytes);
+        count += read != NULL;
+        if (read)
+            assert_memory_equal(base64url_print(&arena, read, bytes), text, sizeof text);
+    }
+    assert_int_equal(count, 64);
+}
+
 /* --- RFC 8037, appendix A */
 
 static const char rfc_d[] = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
@@ -107,6 +122,7 @@ static void test_keys_of_other_kinds_are_passed_over(void **state)
 #define X "\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\""
     static const char *const others[] = {
         "{\"kty\":\"RSA\",\"kid\":\"r\",\"n\":\"AQAB\",\"e\":\"AQAB\"}",
+        "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"x\",\"x\":\"11qYAYKxCrfV\u00e97TyWQHOg7hcvPapiMlrwIaaPcHURo\"}",
         "{\"kty\":\"OKP\",\"crv\":\"X25519\",\"kid\":\"x\"," X "}",
         "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"x\",\"use\":\"enc\"," X "}",
         "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"x\",\"alg\":\"HS256\"," X "}",
@@ -733,6 +749,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_base64url_has_one_form_for_each_text),
+        cmocka_unit_test(test_base64url_has_64_characters),
         cmocka_unit_test(test_the_vectors_of_rfc_8037_hold),
         cmocka_unit_test(test_a_key_set_is_read_as_it_was_printed),
         cmocka_unit_test(test_keys_of_other_kinds_are_passed_over),

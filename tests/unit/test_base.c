@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "base/names.h"
 #include "base/random.h"
 #include "base/sanitizer.h"
 #include "common/arena.h"
@@ -34,6 +35,23 @@ static void test_every_error_has_a_name_and_a_status(void **state)
     assert_int_equal(err_http_status((enum err)99), 500);
     assert_int_equal(err_http_status(ERR_FAILED_PRECONDITION), 400);
     assert_int_equal(err_http_status(ERR_DEADLINE_EXCEEDED), 504);
+}
+
+/* --- lists of names */
+
+static void test_a_list_has_whole_names_in_any_case(void **state)
+{
+    (void)state;
+    static const char list[] = " api-gateway,, Orders.example spiffe://shop/x,";
+    static const char *const there[] = {"api-gateway", "orders.EXAMPLE", "spiffe://shop/x"};
+    static const char *const missing[] = {
+        "", "api", "gateway", "api-gateway2", "api-gateway,", "orders.example spiffe"};
+    for (unsigned i = 0; i < array_count(there); i++)
+        assert_true(names_have(list, there[i], strlen(there[i])));
+    for (unsigned i = 0; i < array_count(missing); i++)
+        assert_false(names_have(list, missing[i], strlen(missing[i])));
+    assert_false(names_have("", "", 0));
+    assert_false(names_have(" , ", "a", 1));
 }
 
 /* --- arena */
@@ -512,6 +530,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_error_has_a_name_and_a_status),
+        cmocka_unit_test(test_a_list_has_whole_names_in_any_case),
         cmocka_unit_test(test_arena_memory_is_zeroed_and_aligned),
         cmocka_unit_test(test_arena_is_usable_after_a_reset),
         cmocka_unit_test(test_arena_prints_long_texts),

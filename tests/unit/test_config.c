@@ -22,6 +22,7 @@ struct sample {
     const char *token_file;
     const char *optional_listen;
     int any;
+    const char *callers, *peer, *optional_callers;
 };
 
 #define AT(member) offsetof(struct sample, member)
@@ -39,6 +40,9 @@ static const struct setting table[] = {
     {"auth.token", SETTING_SECRET, AT(token), "", NULL, .file_offset = AT(token_file)},
     {"http.second_listen", SETTING_ADDRESS, AT(optional_listen), "", NULL},
     {"any", SETTING_INT, AT(any), "-3", NULL},
+    {"tls.allow", SETTING_NAMES, AT(callers), "gateway,orders", NULL},
+    {"tls.peer", SETTING_NAMES, AT(peer), "users", NULL, .max = 1},
+    {"tls.more", SETTING_NAMES, AT(optional_callers), "", NULL},
 };
 
 enum { COUNT = array_count(table) };
@@ -129,6 +133,9 @@ static void assert_built_in(const struct sample *s)
     assert_string_equal(s->token, "");
     assert_string_equal(s->optional_listen, "");
     assert_int_equal(s->any, -3);
+    assert_string_equal(s->callers, "gateway,orders");
+    assert_string_equal(s->peer, "users");
+    assert_string_equal(s->optional_callers, "");
 }
 
 static void test_nothing_but_the_environment_is_enough(void **state)
@@ -274,6 +281,31 @@ static void test_addresses_have_a_host_and_a_port(void **state)
         refuse(yaml, expected);
     }
     refuse("http: {listen: ''}", "orders.yaml:1: http.listen: expected host:port, got \"\"");
+}
+
+static void test_a_list_of_names_has_names(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"", " ", ",", " , ,", "ä.example", "a,b "};
+    char yaml[64], expected[160];
+    for (unsigned i = 0; i < array_count(bad); i++) {
+        snprintf(yaml, sizeof yaml, "tls: {allow: '%s'}", bad[i]);
+        snprintf(expected, sizeof expected,
+                 "orders.yaml:1: tls.allow: expected DNS or URI names, separated by commas, got \"%s\"", bad[i]);
+        refuse(yaml, expected);
+    }
+    refuse("tls: {allow: \"a\\tb\"}",
+           "orders.yaml:1: tls.allow: expected DNS or URI names, separated by commas, got \"a\\x09b\"");
+    refuse("tls: {peer: ''}", "orders.yaml:1: tls.peer: expected a DNS or URI name, got \"\"");
+    refuse("tls: {peer: 'a,b'}", "orders.yaml:1: tls.peer: expected a DNS or URI name, got \"a,b\"");
+    refuse("tls: {more: ','}", "orders.yaml:1: tls.more: expected DNS or URI names, separated by commas, got \",\"");
+    struct sample settings;
+    struct config *config =
+        load("tls: {allow: ' a.example , spiffe://x/y,', peer: users.example, more: ''}", &settings);
+    assert_string_equal(settings.callers, " a.example , spiffe://x/y,");
+    assert_string_equal(settings.peer, "users.example");
+    assert_string_equal(settings.optional_callers, "");
+    config_free(config);
 }
 
 static void test_long_and_strange_values_are_shown_cut_and_escaped(void **state)
@@ -592,6 +624,7 @@ int main(void)
         TEST(test_table_without_settings_loads),
         TEST(test_wrong_values_are_told_with_line_key_and_expectation),
         TEST(test_addresses_have_a_host_and_a_port),
+        TEST(test_a_list_of_names_has_names),
         TEST(test_long_and_strange_values_are_shown_cut_and_escaped),
         TEST(test_values_and_mappings_do_not_stand_for_each_other),
         TEST(test_unknown_keys_name_the_nearest_known_one),

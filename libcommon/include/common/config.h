@@ -23,6 +23,8 @@ enum setting_type {
     SETTING_LONG,    /* int64_t, min..max */
     SETTING_BOOL,    /* bool: true, false */
     SETTING_ADDRESS, /* const char *: host:port, [v6]:port or :port; also "" when that is the built-in value */
+    SETTING_NAMES,   /* const char *: DNS or URI names, separated by commas; at least one, at most max (0: any number).
+                        Also "" when that is the built-in value */
     SETTING_CHOICE,  /* int: index into choices */
 };
 

@@ -42,7 +42,7 @@ enum access {
     ACCESS_USER,     /* users, for what is theirs; what a table does not say is this */
     ACCESS_ADMIN,    /* users whose role it is */
     ACCESS_PUBLIC,   /* everybody */
-    ACCESS_INTERNAL, /* other services, for themselves */
+    ACCESS_INTERNAL, /* other services, for themselves: those that the service's table names, by their certificates */
 };
 
 enum role { ROLE_CUSTOMER, ROLE_ADMIN };
@@ -71,7 +71,8 @@ struct request {
     int64_t deadline_ns; /* monotonic; CLOCK_NEVER for none */
     struct trace_context trace;
     const struct principal *principal;
-    const char *peer_name; /* of the service that calls, as its certificate proves; NULL over HTTP and plain text */
+    const char *peer_name; /* of the service that calls, as its certificate proves: the first name in it that may call;
+                              NULL over HTTP and plain text */
     struct failure failure;
     struct bytes body;          /* of an HTTP request; NUL-terminated beyond size */
     bool cancelled;             /* the caller has gone */

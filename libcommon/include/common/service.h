@@ -45,8 +45,9 @@ struct service_settings {
     const char *peer_targets[4];
     int tls_mode; /* enum tls_mode: how services talk to each other */
     struct rpc_identity_settings tls;
-    const char *peer_names[4]; /* in the peers' certificates */
-    int auth_mode;             /* enum auth_mode */
+    const char *internal_allow; /* who of rpc.allow may make internal calls; NULL: nobody */
+    const char *peer_names[4];  /* in the peers' certificates */
+    int auth_mode;              /* enum auth_mode */
     int auth_keys_refresh_ms, auth_cache_max;
     struct auth_issuer_settings issuer;
 };
@@ -84,6 +85,8 @@ struct service {
     const struct rpc_method *methods;
     unsigned method_count;
     const char *callers; /* built-in tls.allow: the services that may call this one, "api-gateway,order-service" */
+    const char *internal_callers; /* of them, built-in tls.allow_internal: who may make ACCESS_INTERNAL calls; anybody
+                                     in plain text */
     const struct service_peer *peers;
     unsigned peer_count;
     unsigned peer_retries;           /* built-in client.retries_max: 0 but for those whom the public asks */

@@ -23,13 +23,22 @@ char *base64url_print(struct arena *arena, const void *data, size_t bytes)
     return sodium_bin2base64(arena_alloc_raw(arena, room), room, data, bytes, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }
 
-/* libsodium refuses padding, other characters and bits left over when it is told to skip nothing. */
+/* libsodium refuses padding, other characters and bits left over when it is told to skip nothing; but it reads bytes
+ * beyond ASCII as underscores. */
+bool base64url_decode(uint8_t *out, size_t room, const char *text, size_t bytes, size_t *out_bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        if ((unsigned char)text[i] > 0x7f)
+            return false;
+    return sodium_base642bin(out, room, text, bytes, NULL, out_bytes, NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING) ==
+           0;
+}
+
 char *base64url_read(struct arena *arena, const char *text, size_t bytes, size_t *out_bytes)
 {
     size_t room = bytes / 4 * 3 + 3;
     char *out = arena_alloc_raw(arena, room + 1);
-    if (sodium_base642bin((unsigned char *)out, room, text, bytes, NULL, out_bytes, NULL,
-                          sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0)
+    if (!base64url_decode((uint8_t *)out, room, text, bytes, out_bytes))
         return NULL;
     out[*out_bytes] = '\0';
     return out;

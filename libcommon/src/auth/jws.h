@@ -26,7 +26,9 @@ void jws_library(void);
 
 /* Without padding; exactly the canonical form is read. */
 char *base64url_print(struct arena *arena, const void *data, size_t bytes);
-/* NULL when it is none; NUL-terminated beyond *out_bytes. */
+/* False when it is none, or longer than room. */
+bool base64url_decode(uint8_t *out, size_t room, const char *text, size_t bytes, size_t *out_bytes);
+/* In the arena, NUL-terminated beyond *out_bytes; NULL when it is none. */
 char *base64url_read(struct arena *arena, const char *text, size_t bytes, size_t *out_bytes);
 
 /* False unless text is three parts of base64url, the last a signature's size. Nothing is verified yet. */

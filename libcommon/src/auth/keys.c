@@ -78,10 +78,7 @@ static bool read_public_key(const json_t *key, uint8_t out[JWS_PUBLIC_BYTES])
 {
     size_t bytes;
     const char *text = json_string_value(json_object_get(key, "x"));
-    return text &&
-           sodium_base642bin(out, JWS_PUBLIC_BYTES, text, strlen(text), NULL, &bytes, NULL,
-                             sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
-           bytes == JWS_PUBLIC_BYTES;
+    return text && base64url_decode(out, JWS_PUBLIC_BYTES, text, strlen(text), &bytes) && bytes == JWS_PUBLIC_BYTES;
 }
 
 static const char *read_key(const json_t *key, struct auth_keys *out)

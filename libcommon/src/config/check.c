@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/names.h"
 #include "common/utf8.h"
 #include "config/internal.h"
 
@@ -36,6 +37,8 @@ const char *value_expected(const struct setting *setting, char out[EXPECTED_BYTE
         return "true or false";
     case SETTING_ADDRESS:
         return "host:port";
+    case SETTING_NAMES:
+        return setting->max == 1 ? "a DNS or URI name" : "DNS or URI names, separated by commas";
     case SETTING_CHOICE:
         join_choices(setting->choices, out, EXPECTED_BYTES);
         return out;
@@ -121,6 +124,26 @@ static bool is_address(const struct setting *setting, const char *text)
     return is_host(text, host);
 }
 
+static bool is_name(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (!isgraph((unsigned char)text[i]))
+            return false;
+    return true;
+}
+
+static bool are_names(const struct setting *setting, const char *text)
+{
+    int64_t count = 0;
+    size_t length;
+    if (!*text)
+        return setting->initial && !*setting->initial;
+    for (const char *name; (name = names_next(&text, &length)); count++)
+        if (!is_name(name, length))
+            return false;
+    return count > 0 && (setting->max == 0 || count <= setting->max);
+}
+
 static bool is_choice(const char *const *choices, const char *text)
 {
     for (unsigned i = 0; choices[i]; i++)
@@ -141,6 +164,8 @@ bool value_fits(const struct setting *setting, const char *text, size_t length)
         return strcmp(text, "true") == 0 || strcmp(text, "false") == 0;
     case SETTING_ADDRESS:
         return is_address(setting, text);
+    case SETTING_NAMES:
+        return are_names(setting, text);
     case SETTING_CHOICE:
         return is_choice(setting->choices, text);
     case SETTING_INT:

@@ -45,6 +45,7 @@ static size_t field_bytes(enum setting_type type)
     case SETTING_TEXT:
     case SETTING_SECRET:
     case SETTING_ADDRESS:
+    case SETTING_NAMES:
         break;
     }
     return sizeof(char *);
@@ -85,6 +86,7 @@ static void describe(struct config *config, size_t i, const struct setting *sett
     case SETTING_TEXT:
     case SETTING_SECRET:
     case SETTING_ADDRESS:
+    case SETTING_NAMES:
         value->type = CYAML_STRING;
         value->flags = CYAML_FLAG_POINTER;
         value->string.max = CYAML_UNLIMITED;

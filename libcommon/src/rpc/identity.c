@@ -27,6 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/names.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -51,27 +52,15 @@ struct guard {
     grpc_tls_certificate_verifier_external core;
     struct rpc_identity *identity;
     const char *told; /* when it refuses */
-    char *names;      /* separated by commas */
+    char *names;      /* a list: base/names.h */
 };
 
 /* --- names */
 
-static bool list_has(const char *list, const char *name, size_t length)
-{
-    static const char separators[] = ", ";
-    while (*(list += strspn(list, separators))) {
-        size_t bytes = strcspn(list, separators);
-        if (bytes == length && strncasecmp(list, name, length) == 0)
-            return true;
-        list += bytes;
-    }
-    return false;
-}
-
 static bool any_in_list(const char *list, char *const *names, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (list_has(list, names[i], strlen(names[i])))
+        if (names_have(list, names[i], strlen(names[i])))
             return true;
     return false;
 }
@@ -81,7 +70,7 @@ static const char *find_name(grpc_auth_context *context, const char *property_na
 {
     grpc_auth_property_iterator iterator = grpc_auth_context_find_properties_by_name(context, property_name);
     for (const grpc_auth_property *name; (name = grpc_auth_property_iterator_next(&iterator));)
-        if (list_has(allow, name->value, name->value_length))
+        if (names_have(allow, name->value, name->value_length))
             return arena_text(arena, name->value, name->value_length);
     return NULL;
 }

@@ -1,4 +1,5 @@
-/* Who may call: a middleware that looks at the token before the handler runs, and on each loop the keys to look with.
+/* Who may call: a middleware that looks at the token, or for internal calls at the caller's certificate, before the
+ * handler runs; and on each loop the keys of tokens.
  * They are asked for once a while, and at once, but not more often than once a second, when a token names a key that
  * is not known; who brought it waits for the answer. As long as nobody answers, the last ones count. */
 #include <stdio.h>
@@ -8,6 +9,7 @@
 
 #include "auth/issuer.h"
 #include "auth/verifier.h"
+#include "base/names.h"
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/offload.h"
@@ -18,7 +20,7 @@ enum { ASK_AGAIN_MS = 1000, FIRST_AGAIN_MS = 100, WAIT_MS = 3000 };
 struct gate {
     const struct service *service;
     const struct service_settings *settings;
-    struct verifier *verifier;
+    struct verifier *verifier; /* NULL: nobody is asked for a token */
     bool asking, wanted;
     bool failed;                /* the last time that keys were asked for */
     int64_t learned_ns;         /* 0: never */
@@ -191,6 +193,26 @@ static enum err admit_user(struct request *req, struct gate *gate, const struct 
     return err;
 }
 
+/* Which service calls is for its certificate to prove, not for a token. In plain text nothing proves it. */
+static enum err admit_service(struct request *req, const struct gate *gate)
+{
+    const char *allow = gate->settings->internal_allow;
+    if (gate->settings->tls_mode == TLS_OFF)
+        return ERR_OK;
+    if (allow && req->peer_name && names_have(allow, req->peer_name, strlen(req->peer_name)))
+        return ERR_OK;
+    return fail(req, ERR_PERMISSION_DENIED, "only certain services may do this");
+}
+
+static enum err judge(struct request *req, struct gate *gate, const struct call *call)
+{
+    if (call->access == ACCESS_INTERNAL)
+        return admit_service(req, gate);
+    if (call->access == ACCESS_PUBLIC || !gate->verifier || gate->settings->auth_mode == AUTH_OFF)
+        return ERR_OK;
+    return admit_user(req, gate, call);
+}
+
 static enum err admit(struct request *req, struct call *call, void **state)
 {
     (void)state;
@@ -198,11 +220,7 @@ static enum err admit(struct request *req, struct call *call, void **state)
     bool server = call->kind == CALL_HTTP_SERVER || call->kind == CALL_RPC_SERVER;
     if (!server || !gate)
         return ERR_OK;
-    if (call->access == ACCESS_INTERNAL) /* which service calls is for its connection to prove, not for a token */
-        return ERR_OK;
-    if (call->access == ACCESS_PUBLIC || gate->settings->auth_mode == AUTH_OFF)
-        return ERR_OK;
-    enum err err = admit_user(req, gate, call);
+    enum err err = judge(req, gate, call);
     if (err == ERR_UNAUTHENTICATED)
         gate->stats.unauthenticated++;
     if (err == ERR_PERMISSION_DENIED)
@@ -216,14 +234,13 @@ const struct middleware gate_keeper = {.name = "gate", .begin = admit};
 
 struct gate *gate_open(const struct service *service, const struct service_settings *settings)
 {
-    if (!service->auth)
-        return NULL;
     struct gate *gate = mem_alloc(sizeof *gate);
     gate->service = service;
     gate->settings = settings;
-    gate->verifier = verifier_new((unsigned)settings->auth_cache_max);
     fiber_queue_init(&gate->waiting);
-    if (service->auth->issuer) {
+    if (service->auth)
+        gate->verifier = verifier_new((unsigned)settings->auth_cache_max);
+    if (service->auth && service->auth->issuer) {
         struct auth_keys keys;
         issuer_keys(&keys);
         learn(gate, &keys);
@@ -242,6 +259,7 @@ void gate_close(struct gate *gate)
 struct gate_stats gate_stats(const struct gate *gate)
 {
     struct gate_stats stats = gate->stats;
-    stats.tokens = verifier_stats(gate->verifier);
+    if (gate->verifier)
+        stats.tokens = verifier_stats(gate->verifier);
     return stats;
 }

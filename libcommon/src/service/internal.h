@@ -137,7 +137,7 @@ void telemetry_leave_seat(struct seat *seat);
 /* admin.c: /metrics, /livez, /readyz on the first seat's loop. */
 enum err admin_open(struct seat *first);
 
-/* gate.c: who may call; NULL without service->auth. */
+/* gate.c: who may call. */
 struct gate *gate_open(const struct service *service, const struct service_settings *settings);
 void gate_close(struct gate *gate); /* NULL is allowed */
 struct gate_stats gate_stats(const struct gate *gate);

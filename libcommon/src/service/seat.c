@@ -77,7 +77,7 @@ static unsigned list_tasks(struct seat *seat)
     seat->tasks = mem_array(count + 1, sizeof *seat->tasks);
     for (unsigned i = 0; i < count; i++)
         seat->tasks[i] = service->tasks[i];
-    if (seat->worker->gate && seat->app->settings->auth_mode != AUTH_OFF)
+    if (service->auth && seat->app->settings->auth_mode != AUTH_OFF)
         seat->tasks[count++] = gate_task;
     return count;
 }

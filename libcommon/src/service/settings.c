@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/names.h"
 #include "common/mem.h"
 #include "service/internal.h"
 
@@ -76,8 +77,13 @@ static const struct setting tls[] = {
 };
 
 static const struct setting tls_server[] = {
-    {"tls.allow", SETTING_TEXT, AT(rpc.allow), NULL, "TLS_ALLOW",
+    {"tls.allow", SETTING_NAMES, AT(rpc.allow), NULL, "TLS_ALLOW",
      .help = "DNS or URI names, separated by commas: who may call, by its certificate"},
+};
+
+static const struct setting tls_internal[] = {
+    {"tls.allow_internal", SETTING_NAMES, AT(internal_allow), NULL, "TLS_ALLOW_INTERNAL",
+     .help = "those of tls.allow who may also call what only services ask each other"},
 };
 
 static const struct setting client[] = {
@@ -215,7 +221,8 @@ static void append_peer_name(struct table *table, const struct service_peer *pee
              tail ? (int)(tail - peer->env) : (int)strlen(peer->env), peer->env);
     const struct setting setting = {
         .key = keys[index],
-        .type = SETTING_TEXT,
+        .type = SETTING_NAMES,
+        .max = 1,
         .offset = AT(peer_names) + index * sizeof(const char *),
         .initial = peer->name,
         .env = variables[index],
@@ -224,15 +231,21 @@ static void append_peer_name(struct table *table, const struct service_peer *pee
     append(table, &setting, 1);
 }
 
+static void append_callers(struct table *table, const struct setting *setting, const char *names)
+{
+    append(table, setting, 1);
+    table->settings[table->count - 1].initial = names ? names : "";
+}
+
 static void append_tls(struct table *table, const struct service *service)
 {
     if (!service->rpc_listen && !service->peer_count)
         return;
     append(table, tls, array_count(tls));
-    if (service->rpc_listen) {
-        append(table, tls_server, array_count(tls_server));
-        table->settings[table->count - 1].initial = service->callers ? service->callers : "";
-    }
+    if (service->rpc_listen)
+        append_callers(table, tls_server, service->callers);
+    if (service->rpc_listen && service->internal_callers)
+        append_callers(table, tls_internal, service->internal_callers);
     for (unsigned i = 0; i < service->peer_count; i++)
         append_peer_name(table, &service->peers[i], i);
 }
@@ -305,6 +318,23 @@ static bool is_complete(const struct service *service, const struct service_sett
     return true;
 }
 
+/* Who is not let in cannot ask for anything: a name that was changed in one list only. */
+static bool internal_callers_may_call(const struct service_settings *settings, char *message, size_t message_bytes)
+{
+    const char *list = settings->internal_allow;
+    size_t length;
+    for (const char *name; list && (name = names_next(&list, &length));) {
+        if (names_have(settings->rpc.allow, name, length))
+            continue;
+        snprintf(message, message_bytes,
+                 "tls.allow_internal (or environment variable TLS_ALLOW_INTERNAL): expected names that tls.allow has, "
+                 "got \"%.*s\"",
+                 (int)length, name);
+        return false;
+    }
+    return true;
+}
+
 /* The key of the file that the reason begins with. */
 static const char *key_of_reason(const struct service_settings *settings, const char *reason)
 {
@@ -323,7 +353,8 @@ enum err settings_identity(const struct service *service, struct service_setting
     char reason[512];
     if ((!service->rpc_listen && !service->peer_count) || settings->tls_mode == TLS_OFF)
         return ERR_OK;
-    if (!is_complete(service, settings, message, message_bytes))
+    if (!is_complete(service, settings, message, message_bytes) ||
+        !internal_callers_may_call(settings, message, message_bytes))
         return ERR_INVALID_ARGUMENT;
     enum err err = rpc_identity_open(out, &settings->tls, reason, sizeof reason);
     if (err)

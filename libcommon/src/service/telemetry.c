@@ -328,7 +328,7 @@ static const struct observed of_auth[] = {
     {HOLDS, "bodega.auth.tokens.known", "{token}", "Verified tokens that are remembered.", tokens_known},
     {COUNTS, "bodega.auth.unauthenticated", "{call}", "Calls without a good token where one is needed.",
      calls_unauthenticated},
-    {COUNTS, "bodega.auth.denied", "{call}", "Calls whose user may not do that.", calls_denied},
+    {COUNTS, "bodega.auth.denied", "{call}", "Calls whose user or service may not do that.", calls_denied},
     {COUNTS, "bodega.auth.key_failures", "{try}", "Times that the keys of tokens could not be had.", key_failures},
 };
 
@@ -379,7 +379,7 @@ void telemetry_watch(struct app *app)
         watch_all(app, of_db, array_count(of_db));
     if (service->streams)
         watch_all(app, of_streams, array_count(of_streams));
-    if (service->auth)
+    if (service->auth || service->internal_callers)
         watch_all(app, of_auth, array_count(of_auth));
     if (service->auth && service->auth->issuer)
         watch_all(app, of_issuer, array_count(of_issuer));
