@@ -14,7 +14,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-enum { ACCEPTS_A_TURN = 64, BACKLOG = 4096, ACCEPT_AGAIN_MS = 100 };
+enum { ACCEPTS_A_TURN = 16, BACKLOG = 4096, ACCEPT_AGAIN_MS = 100 };
 
 static enum err not_bound(const char *listen, const char *reason)
 {
