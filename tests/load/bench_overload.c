@@ -6,12 +6,15 @@
  * that does nothing but receive and send. No shop on this machine could do more than that. */
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -185,11 +188,10 @@ static void answer_nothing(int fd)
     send(fd, answer, (size_t)bytes, MSG_NOSIGNAL);
 }
 
-static void *echo_forever(void *arg)
+static void echo_forever(void)
 {
     struct epoll_event events[EVENTS], event = {.events = EPOLLIN, .data.fd = echo_fd};
     int epoll = epoll_create1(EPOLL_CLOEXEC);
-    setpriority(PRIO_PROCESS, 0, 0); /* a server, no client */
     epoll_ctl(epoll, EPOLL_CTL_ADD, echo_fd, &event);
     for (;;) {
         int ready = epoll_wait(epoll, events, EVENTS, -1);
@@ -202,19 +204,26 @@ static void *echo_forever(void *arg)
             epoll_ctl(epoll, EPOLL_CTL_ADD, event.data.fd, &event);
         }
     }
-    return arg;
 }
 
-static int echo_open(void)
+/* A process in a session of its own, as the services are. */
+static pid_t echo_open(int *out_port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t bytes = sizeof address;
-    pthread_t thread;
     echo_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     must(bind(echo_fd, (struct sockaddr *)&address, bytes) == 0 && listen(echo_fd, CONNECTIONS) == 0);
     getsockname(echo_fd, (struct sockaddr *)&address, &bytes);
-    must(pthread_create(&thread, NULL, echo_forever, NULL) == 0);
-    return ntohs(address.sin_port);
+    *out_port = ntohs(address.sin_port);
+    pid_t pid = fork();
+    must(pid >= 0);
+    if (pid > 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setsid();
+    setpriority(PRIO_PROCESS, 0, 0);
+    echo_forever();
+    _exit(0);
 }
 
 struct echo_load {
@@ -235,10 +244,14 @@ static void run_beside(double rate, double seconds, struct load *load)
 {
     static struct echo_load echo;
     pthread_t thread;
-    echo = (struct echo_load){.port = echo_open(), .rate = rate, .seconds = seconds};
+    echo = (struct echo_load){.rate = rate, .seconds = seconds};
+    pid_t pid = echo_open(&echo.port);
     must(pthread_create(&thread, NULL, load_echo, &echo) == 0);
     run(0, seconds, load);
     pthread_join(thread, NULL);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    close(echo_fd);
     load->refused = (uint64_t)echo.load.refused;
     load->refused_times = echo.load.refused_times;
 }
@@ -248,17 +261,32 @@ static void judge(const char *what, bool holds, double value, double wanted)
     printf("%-52s %8.1f %8.1f  %s\n", what, value, wanted, holds ? "yes" : "NO");
 }
 
+/* Among all processes, and among the sessions where the kernel shares the processor among these. */
+static bool go_first(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/autogroup", (int)pid);
+    FILE *file = fopen(path, "w");
+    bool first = setpriority(PRIO_PROCESS, (id_t)pid, PRIORITY) == 0;
+    if (file)
+        first = fprintf(file, "%d\n", PRIORITY) > 0 && fclose(file) == 0 && first;
+    return first;
+}
+
 int main(void)
 {
     static const char *const settings[] = {"LOG_LEVEL=error", NULL};
     double seconds = number_of("SECONDS_EACH", 10), factor = number_of("FACTOR", 10);
     static struct load peak, usual, over, settling, after, beside;
     double cpu_s[SHOP_SERVICES + 1];
+    setsid(); /* fails for a session's leader, which has one */
     shop.settings = settings;
     shop_open(&shop);
     user_id = shop_add_user(&shop);
     shop_add_product(&shop, product, 1000000000);
-    if (setpriority(PRIO_PROCESS, 0, PRIORITY) < 0)
+    if (number_of("GATEWAY_FIRST", 0) && !go_first(shop.services[SHOP_GATEWAY].pid))
+        printf("The gateway may not go first.\n");
+    if (!go_first(getpid()))
         printf("The load client may not go first; it competes with the shop.\n");
     printf("%s, %.0f times the peak; %d s each\n\n%-22s %9s %9s %8s %8s %9s %8s %8s\n", pattern(), factor, (int)seconds,
            "", "asked/s", "taken/s", "p50 ms", "p99 ms", "503/s", "p99 ms", "failed");
