@@ -1521,6 +1521,34 @@ static void test_a_crowd_of_requests_does_not_hold_up_those_in_work(void **state
     stop(&house);
 }
 
+static void crowd_at_the_end(struct house *house, void *arg)
+{
+    struct crowd *crowd = arg;
+    for (unsigned i = 0; i < CROWD; i++) {
+        crowd->fds[i] = connect_to(house);
+        put(crowd->fds[i], "GET /health HTTP/1.1\r\n" HOST "\r\n");
+    }
+    drain(house, NULL);
+}
+
+static void test_a_crowd_that_comes_just_before_the_end_is_served(void **state)
+{
+    (void)state;
+    struct house house;
+    struct crowd crowd;
+    struct reply reply;
+    start(&house, usual());
+    in_house(&house, crowd_at_the_end, &crowd);
+    for (unsigned i = 0; i < CROWD; i++) {
+        assert_true(get_reply(crowd.fds[i], &reply, false));
+        assert_body(&reply, 200, "OK");
+        close(crowd.fds[i]);
+    }
+    while (sem_wait(&house.drained) < 0)
+        ;
+    stop(&house);
+}
+
 static void test_accepting_goes_on_after_descriptors_ran_out(void **state)
 {
     (void)state;
@@ -1756,6 +1784,7 @@ int main(void)
         cmocka_unit_test(test_one_connection_too_many_is_told_so),
         cmocka_unit_test(test_one_request_too_many_is_told_so),
         cmocka_unit_test(test_a_crowd_of_requests_does_not_hold_up_those_in_work),
+        cmocka_unit_test(test_a_crowd_that_comes_just_before_the_end_is_served),
         cmocka_unit_test(test_accepting_goes_on_after_descriptors_ran_out),
         cmocka_unit_test(test_draining_ends_idle_connections_and_lets_requests_finish),
         cmocka_unit_test(test_draining_without_connections_ends_at_once),

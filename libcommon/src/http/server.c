@@ -185,7 +185,7 @@ void http_server_drain(struct http_server *server, void (*done)(void *arg), void
     server->drained = done;
     server->drained_arg = arg;
     if (server->listener.fd >= 0)
-        listener_accept(server); /* closing would reset those that wait to be accepted */
+        listener_accept_last(server);
     listener_close(server);
     end_idle(server);
     if (list_empty(&server->connections))
