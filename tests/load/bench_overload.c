@@ -3,7 +3,8 @@
  *
  * The load client shares the machine with the shop. So it goes first, where the system lets it, as if it were another
  * machine's; and what is left beside it is measured too: the peak while as much load as the overload goes to a server
- * that does nothing but receive and send. No shop on this machine could do more than that. */
+ * that does nothing but receive and send. GATEWAY_FIRST=1: the gateway goes first, too, as with the larger CPU weight
+ * of its container. */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <signal.h>
