@@ -1451,6 +1451,104 @@ static void test_one_request_too_many_is_told_so(void **state)
     stop(&house);
 }
 
+/* --- crowds */
+
+enum { CROWD = 200, A_TURN_MOST = 64 };
+
+/* All have sent a request when the loop comes to look, and one that waited goes through. */
+struct crowd {
+    struct loop_hook hook;
+    struct house *house;
+    int fds[CROWD], gated;
+    uint64_t before, last;
+    uint64_t most_a_turn, until_gated; /* requests that a turn took at most; that came before the one that waited */
+};
+
+static void look_at_crowd(struct loop_hook *hook)
+{
+    struct crowd *crowd = container_of(hook, struct crowd, hook);
+    uint64_t now = http_stats(crowd->house->server).requests;
+    if (now - crowd->last > crowd->most_a_turn)
+        crowd->most_a_turn = now - crowd->last;
+    crowd->last = now;
+    char first;
+    if (crowd->until_gated == 0 && recv(crowd->gated, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+        crowd->until_gated = now - crowd->before;
+}
+
+static void crowd_in(struct house *house, void *arg)
+{
+    struct crowd *crowd = arg;
+    crowd->before = crowd->last = http_stats(house->server).requests;
+    for (unsigned i = 0; i < CROWD; i++)
+        put(crowd->fds[i], "GET /health HTTP/1.1\r\n" HOST "\r\n");
+    fiber_queue_wake_all(&gate, ERR_OK);
+    loop_hook_add(house->loop, &crowd->hook);
+}
+
+static void crowd_out(struct house *house, void *arg)
+{
+    loop_hook_remove(house->loop, &((struct crowd *)arg)->hook);
+}
+
+static void test_a_crowd_of_requests_does_not_hold_up_those_in_work(void **state)
+{
+    (void)state;
+    struct house house;
+    struct reply reply;
+    unsigned one = 1;
+    start(&house, usual());
+    struct crowd crowd = {.hook.idle = look_at_crowd, .house = &house, .gated = connect_to(&house)};
+    for (unsigned i = 0; i < CROWD; i++) {
+        crowd.fds[i] = connect_to(&house);
+        put(crowd.fds[i], "GET /health HTTP/1.1\r\n" HOST "\r\n");
+        assert_true(get_reply(crowd.fds[i], &reply, false));
+    }
+    put(crowd.gated, "GET /gated HTTP/1.1\r\n" HOST "\r\n");
+    in_house(&house, await_gate, &one);
+    in_house(&house, crowd_in, &crowd);
+    for (unsigned i = 0; i < CROWD; i++) {
+        assert_true(get_reply(crowd.fds[i], &reply, false));
+        assert_body(&reply, 200, "OK");
+        close(crowd.fds[i]);
+    }
+    assert_true(get_reply(crowd.gated, &reply, false));
+    assert_body(&reply, 200, "through");
+    close(crowd.gated);
+    in_house(&house, crowd_out, &crowd);
+    assert_in_range(crowd.most_a_turn, 1, A_TURN_MOST);
+    assert_in_range(crowd.until_gated, 1, A_TURN_MOST);
+    stop(&house);
+}
+
+static void crowd_at_the_end(struct house *house, void *arg)
+{
+    struct crowd *crowd = arg;
+    for (unsigned i = 0; i < CROWD; i++) {
+        crowd->fds[i] = connect_to(house);
+        put(crowd->fds[i], "GET /health HTTP/1.1\r\n" HOST "\r\n");
+    }
+    drain(house, NULL);
+}
+
+static void test_a_crowd_that_comes_just_before_the_end_is_served(void **state)
+{
+    (void)state;
+    struct house house;
+    struct crowd crowd;
+    struct reply reply;
+    start(&house, usual());
+    in_house(&house, crowd_at_the_end, &crowd);
+    for (unsigned i = 0; i < CROWD; i++) {
+        assert_true(get_reply(crowd.fds[i], &reply, false));
+        assert_body(&reply, 200, "OK");
+        close(crowd.fds[i]);
+    }
+    while (sem_wait(&house.drained) < 0)
+        ;
+    stop(&house);
+}
+
 static void test_accepting_goes_on_after_descriptors_ran_out(void **state)
 {
     (void)state;
@@ -1685,6 +1783,8 @@ int main(void)
         cmocka_unit_test(test_an_answer_that_nobody_reads_is_given_up),
         cmocka_unit_test(test_one_connection_too_many_is_told_so),
         cmocka_unit_test(test_one_request_too_many_is_told_so),
+        cmocka_unit_test(test_a_crowd_of_requests_does_not_hold_up_those_in_work),
+        cmocka_unit_test(test_a_crowd_that_comes_just_before_the_end_is_served),
         cmocka_unit_test(test_accepting_goes_on_after_descriptors_ran_out),
         cmocka_unit_test(test_draining_ends_idle_connections_and_lets_requests_finish),
         cmocka_unit_test(test_draining_without_connections_ends_at_once),

@@ -115,6 +115,9 @@ void shop_start(struct shop *shop, enum shop_service service)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent)
             _exit(1);
+        /* As PostgreSQL's processes have: where the kernel shares the processor among sessions, each gets as much as in
+         * a container of its own, and not all services together as much as one of those. */
+        setsid();
         int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0644);
         dup2(fd, STDOUT_FILENO);
         dup2(fd, STDERR_FILENO);

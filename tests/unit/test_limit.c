@@ -3,7 +3,7 @@
 
 #include "common/limit.h"
 
-enum { MS = 1000000, LEAST = 64, FIRST = 256 };
+enum { MS = 1000000, LEAST = 128, FIRST = 256 };
 
 struct day {
     struct limit limit;
@@ -96,6 +96,41 @@ static void test_a_limit_that_was_lowered_recovers_by_itself(void **state)
     assert_int_equal(limit_now(&day.limit), FIRST);
 }
 
+static void test_a_hiccup_that_fits_lowers_nothing(void **state)
+{
+    (void)state;
+    struct day day;
+    begin(&day, 4096, 20);
+    for (unsigned i = 0; i < 20; i++)
+        assert_int_equal(window(&day, FIRST, 500), FIRST);
+    assert_int_equal(limit_now(&day.limit), FIRST);
+}
+
+static void test_a_limit_that_suffices_recovers_though_all_is_slow(void **state)
+{
+    (void)state;
+    struct day day;
+    begin(&day, 4096, 20);
+    for (unsigned i = 0; i < 50; i++)
+        window(&day, 1000, 30);
+    assert_int_equal(limit_now(&day.limit), LEAST);
+    for (unsigned i = 0; i < 100; i++)
+        window(&day, LEAST - 1, 30);
+    assert_int_equal(limit_now(&day.limit), FIRST);
+}
+
+static void test_a_limit_that_has_grown_shrinks_before_it_is_full(void **state)
+{
+    (void)state;
+    struct day day;
+    begin(&day, 4096, 20);
+    for (unsigned i = 0; i < 500; i++)
+        window(&day, 10000, 2);
+    for (unsigned i = 0; i < 50; i++)
+        window(&day, 3000, 30);
+    assert_in_range(limit_now(&day.limit), LEAST, 3000);
+}
+
 static void test_an_unused_limit_stays_where_it_is(void **state)
 {
     (void)state;
@@ -133,6 +168,9 @@ int main(void)
         cmocka_unit_test(test_slow_requests_lower_the_limit_down_to_the_least),
         cmocka_unit_test(test_quick_requests_raise_the_limit_while_some_are_turned_away),
         cmocka_unit_test(test_a_limit_that_was_lowered_recovers_by_itself),
+        cmocka_unit_test(test_a_hiccup_that_fits_lowers_nothing),
+        cmocka_unit_test(test_a_limit_that_suffices_recovers_though_all_is_slow),
+        cmocka_unit_test(test_a_limit_that_has_grown_shrinks_before_it_is_full),
         cmocka_unit_test(test_an_unused_limit_stays_where_it_is),
         cmocka_unit_test(test_a_few_slow_requests_among_quick_ones_change_nothing),
     };

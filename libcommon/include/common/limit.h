@@ -1,12 +1,13 @@
 /* Admission: how many requests may be in work at once, so that who is let in is answered soon and the rest at once.
  *
  * More than enough work in progress makes nothing faster, it only makes everybody wait. So a limit looks at how long
- * its requests take. When most of a tenth of a second's took longer than the target, and much of the limit was used,
- * somebody waits in a queue, here or behind, and fewer are let in; when most are quick, more are again. It begins at
- * four times the least, so that a burst or a hiccup turns nobody away, and stays within least and most. A service
- * behind another has the larger least, so that it is the outermost that turns away.
- * A limit belongs to a server and is shared by its loops: any thread. Source: additive increase, multiplicative
- * decrease as in TCP; the ideas of WeChat's DAGOR and of adaptive concurrency limits in proxies. */
+ * its requests take. When most of a tenth of a second's took longer than the target, and somebody was turned away,
+ * there is a queue, here or behind, and fewer are let in; when most are quick, more are again. It begins at twice the
+ * least, and comes back there while nobody is turned away, so that a burst or a hiccup turns nobody away; it stays
+ * within least and most. The least is what a shop needs at once to be busy: below it less is done and hardly anybody
+ * waits less. A service behind another has the larger least, so that it is the outermost that turns away. A limit
+ * belongs to a server and is shared by its loops: any thread. Source: additive increase, multiplicative decrease as in
+ * TCP; the ideas of WeChat's DAGOR and of adaptive concurrency limits in proxies. */
 #ifndef COMMON_LIMIT_H
 #define COMMON_LIMIT_H
 

@@ -152,7 +152,8 @@ void server_run(struct http_server *server);
 
 /* listener.c */
 enum err listener_open(struct http_server *server);
-void listener_accept(struct http_server *server);
+/* All that wait: closing the socket would reset them. */
+void listener_accept_last(struct http_server *server);
 /* Takes over a connection, which share->connections counts already. */
 void listener_admit(struct http_server *server, int fd, const struct sockaddr *address, socklen_t length);
 void listener_close(struct http_server *server);

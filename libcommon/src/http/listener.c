@@ -14,7 +14,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-enum { ACCEPTS_A_TURN = 64, BACKLOG = 4096, ACCEPT_AGAIN_MS = 100 };
+enum { ACCEPTS_A_TURN = 16, BACKLOG = 4096, ACCEPT_AGAIN_MS = 100 };
 
 static enum err not_bound(const char *listen, const char *reason)
 {
@@ -175,17 +175,22 @@ static bool accept_one(struct http_server *server)
     return true;
 }
 
-void listener_accept(struct http_server *server)
+static void accept_some(struct http_server *server, unsigned most)
 {
-    for (unsigned i = 0; i < ACCEPTS_A_TURN && accept_one(server); i++)
+    for (unsigned i = 0; i < most && accept_one(server); i++)
         ;
     server_run(server);
+}
+
+void listener_accept_last(struct http_server *server)
+{
+    accept_some(server, BACKLOG);
 }
 
 static void listener_ready(struct loop_watch *watch, uint32_t events)
 {
     (void)events;
-    listener_accept(container_of(watch, struct http_server, listener));
+    accept_some(container_of(watch, struct http_server, listener), ACCEPTS_A_TURN);
 }
 
 enum err listener_open(struct http_server *server)

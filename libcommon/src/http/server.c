@@ -14,7 +14,7 @@
 #include "common/mem.h"
 
 /* Beside the head itself its table of headers and the answer's head have to fit. */
-enum { REQUESTS_LEAST = 64, MEMORY_BESIDE_HEAD = 16384 };
+enum { REQUESTS_LEAST = 128, MEMORY_BESIDE_HEAD = 16384 };
 
 static pthread_mutex_t shares_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list shares = {&shares, &shares};
@@ -55,12 +55,13 @@ void server_run_soon(struct http_server *server)
     loop_timer_start(server->loop, &server->run_timer, loop_now_ns(server->loop));
 }
 
+/* A run takes 32 connections at most; the others have theirs in the next turn, behind what has ended meanwhile. */
 void server_run(struct http_server *server)
 {
     MHD_run(server->daemon);
     MHD_UNSIGNED_LONG_LONG wait_ms;
     if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES && wait_ms == 0)
-        server_run_soon(server);
+        loop_timer_start(server->loop, &server->run_timer, loop_now_ns(server->loop) + 1);
 }
 
 static void run_now(struct loop_timer *timer)
@@ -184,7 +185,7 @@ void http_server_drain(struct http_server *server, void (*done)(void *arg), void
     server->drained = done;
     server->drained_arg = arg;
     if (server->listener.fd >= 0)
-        listener_accept(server); /* closing would reset those that wait to be accepted */
+        listener_accept_last(server);
     listener_close(server);
     end_idle(server);
     if (list_empty(&server->connections))

@@ -2,7 +2,7 @@
 
 #include "common/clock.h"
 
-enum { WINDOW_MS = 100, SAMPLES_LEAST = 16, STEP_DOWN = 10, STEP_DOWN_FAST = 4, STEP_UP = 16, FIRST_LEASTS = 4 };
+enum { WINDOW_MS = 100, SAMPLES_LEAST = 16, STEP_DOWN = 10, STEP_DOWN_FAST = 4, STEP_UP = 16, FIRST_LEASTS = 2 };
 
 void limit_init(struct limit *limit, unsigned least, unsigned most, int target_ms)
 {
@@ -32,14 +32,14 @@ bool limit_enter(struct limit *limit)
     return false;
 }
 
-/* Down while most are slow and much of it is used: the faster, the fewer are quick. Up while most are quick: as far as
- * it began by itself, beyond that when somebody was turned away. */
+/* Down while most are slow and it does not suffice, above where it began while it is used: the faster, the fewer are
+ * quick. Else up: as far as it began by itself, beyond that when most are quick and somebody was turned away. */
 static unsigned next(const struct limit *limit, unsigned quick, unsigned slow, bool busy, bool full)
 {
     unsigned now = limit_now(limit);
-    if (slow > quick) {
+    if (slow > quick && (full || (busy && now > limit->first))) {
         unsigned lower = now - now / (slow / 8 > quick ? STEP_DOWN_FAST : STEP_DOWN);
-        return !busy ? now : lower < limit->least ? limit->least : lower;
+        return lower < limit->least ? limit->least : lower;
     }
     unsigned higher = now + 1 + now / STEP_UP, most = full ? limit->most : limit->first;
     return now >= most ? now : higher > most ? most : higher;

@@ -216,6 +216,11 @@ static bool has_work(struct loop *loop)
     return atomic_load(&loop->inbox) || !list_empty(&loop->fibers.ready);
 }
 
+static bool timer_is_due(const struct loop *loop)
+{
+    return loop->timer_count > 0 && loop->timers[1]->at_ns <= clock_now_ns();
+}
+
 static int sleep_ms(const struct loop *loop)
 {
     if (loop->timer_count == 0)
@@ -273,7 +278,7 @@ void loop_run(struct loop *loop)
     while (!atomic_load(&loop->stopping)) {
         bool worked = run_ready(loop);
         run_hooks(loop, false);
-        if (worked || has_work(loop)) {
+        if (worked || has_work(loop) || timer_is_due(loop)) {
             take_events(loop, false);
             yielded = false;
         } else if (!yielded) {
