@@ -30,6 +30,8 @@ enum {
     BACKOFF_MAX_MS = 1000,
     CONNECT_TIMEOUT_MS = 2000,
     RESOLVE_AGAIN_MS = 1000,
+    CONNECTION_WAIT_MS = 500,
+    CONNECTION_LOOK_MS = 2,
     RETRY_PAUSE_MS = 20,
     RETRY_TENTHS_MAX = 100, /* ten retries ahead at most */
 };
@@ -53,6 +55,7 @@ struct outgoing {
     grpc_slice detail;
     struct fiber_wait wait;
     int64_t begin_ns;
+    bool patient;   /* waits for a connection when the one that there was has just ended */
     bool abandoned; /* nobody waits any more */
 };
 
@@ -244,6 +247,7 @@ static bool outgoing_start(struct outgoing *out)
 {
     const grpc_op ops[] = {
         {.op = GRPC_OP_SEND_INITIAL_METADATA,
+         .flags = out->patient ? GRPC_INITIAL_METADATA_WAIT_FOR_READY : 0,
          .data.send_initial_metadata = {.count = out->metadata.count, .metadata = out->metadata.entries}},
         {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = out->question},
         {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
@@ -322,6 +326,12 @@ static enum err read_answer(struct request *req, struct outgoing *out, const str
     return ERR_OK;
 }
 
+/* Asks for a connection where there is none. */
+static bool is_connected(const struct rpc_client *client)
+{
+    return grpc_channel_check_connectivity_state(client->channel, 1) == GRPC_CHANNEL_READY;
+}
+
 /* --- the circuit */
 
 /* Fails at once when the peer has not answered for a while. */
@@ -330,8 +340,7 @@ static bool circuit_lets(struct request *req, struct rpc_client *client)
     struct rpc_circuit *circuit = &client->circuit;
     if (!circuit->open)
         return true;
-    bool connected = grpc_channel_check_connectivity_state(client->channel, 0) == GRPC_CHANNEL_READY;
-    if (rpc_circuit_lets(circuit, connected, clock_now_ns()))
+    if (rpc_circuit_lets(circuit, is_connected(client), clock_now_ns()))
         return true;
     rpc_count(&client->counters.cut);
     fail(req, ERR_UNAVAILABLE, "%s is unavailable", client->name);
@@ -387,7 +396,6 @@ static enum err exchange(struct request *req, struct outgoing *out, const struct
                          const void *in, void *out_pointer)
 {
     struct rpc_client *client = out->client;
-    out->begin_ns = clock_now_ns();
     if (req->principal)
         out->metadata.carrier.set(&out->metadata.carrier, "authorization", req->principal->authorization);
     out->question = rpc_pack(in, rpc_packed_bytes(in));
@@ -477,15 +485,38 @@ static bool pause_until(struct rpc_client *client, int64_t at_ns)
     return false;
 }
 
+/* Between two connections there is nobody to call for a moment, and grpc core would fail a call at once: a peer whose
+ * connection has ended, by its age or a restart, is soon found again. One that has ceased to answer is not waited for.
+ * False: the client is being left. */
+static bool await_connection(const struct request *req, struct rpc_client *client)
+{
+    int64_t begin_ns = clock_now_ns(), half_ns = (req->deadline_ns - begin_ns) / 2,
+            most_ns = CONNECTION_WAIT_MS * NS_PER_MS;
+    int64_t until_ns = begin_ns + (half_ns < most_ns ? half_ns : most_ns);
+    while (!client->circuit.open && !client->closing && !req->cancelled && !is_connected(client)) {
+        int64_t now_ns = clock_now_ns();
+        if (now_ns >= until_ns)
+            break;
+        if (!pause_until(client, now_ns + CONNECTION_LOOK_MS * NS_PER_MS))
+            return false;
+    }
+    return true;
+}
+
 enum err rpc_call(struct request *req, struct rpc_client *client, const struct rpc_procedure *procedure, const void *in,
                   void *out_pointer)
 {
     if (client->retry_tenths < RETRY_TENTHS_MAX)
         client->retry_tenths++;
     for (int tries = 0;; tries++) {
+        int64_t begin_ns = clock_now_ns();
+        if (!await_connection(req, client))
+            return fail(req, ERR_UNAVAILABLE, "the peer is being left");
         struct outgoing *out = prepare(req, client, true);
         if (!out)
             return req->failure.err;
+        out->begin_ns = begin_ns;
+        out->patient = is_connected(client);
         enum err err = try_once(req, out, procedure, in, out_pointer);
         if (err != ERR_UNAVAILABLE || !procedure->repeatable || tries == client->retries_max)
             return err;
@@ -505,6 +536,8 @@ enum err rpc_check(struct request *req, struct rpc_client *client)
     struct outgoing *out = prepare(req, client, false); /* health is asked in any case */
     if (!out)
         return req->failure.err;
+    out->begin_ns = clock_now_ns();
+    out->patient = false;
     Grpc__Health__V1__HealthCheckRequest question;
     grpc__health__v1__health_check_request__init(&question);
     Grpc__Health__V1__HealthCheckResponse *answer = NULL;
