@@ -74,7 +74,7 @@ static void start(struct exchange *exchange, struct connection *connection, stru
     exchange->segment_count = exchange->query_count = exchange->header_count = 0;
     exchange->route = NULL;
     exchange->handler = NULL;
-    exchange->is_head = exchange->http_1_1 = exchange->expects_continue = exchange->chunked = false;
+    exchange->http_1_1 = exchange->expects_continue = exchange->chunked = false;
     exchange->content_length = 0;
     exchange->body = NULL;
     exchange->body_bytes = exchange->body_room = 0;

@@ -123,7 +123,6 @@ struct exchange {
     struct refusal refusal;
     /* the request line */
     const char *method; /* as told to middleware: a known one or _OTHER */
-    bool is_head;
     const char *target; /* as received, cut at the limit */
     size_t target_bytes;
     const char *path; /* of target, up to the query */

@@ -488,12 +488,12 @@ static bool pause_until(struct rpc_client *client, int64_t at_ns)
 /* Between two connections there is nobody to call for a moment, and grpc core would fail a call at once: a peer whose
  * connection has ended, by its age or a restart, is soon found again. One that has ceased to answer is not waited for.
  * False: the client is being left. */
-static bool await_connection(const struct request *req, struct rpc_client *client)
+static bool await_connection(const struct request *req, struct rpc_client *client, bool *out_connected)
 {
     int64_t begin_ns = clock_now_ns(), half_ns = (req->deadline_ns - begin_ns) / 2,
             most_ns = CONNECTION_WAIT_MS * NS_PER_MS;
     int64_t until_ns = begin_ns + (half_ns < most_ns ? half_ns : most_ns);
-    while (!client->circuit.open && !client->closing && !req->cancelled && !is_connected(client)) {
+    while (!(*out_connected = is_connected(client)) && !client->circuit.open && !client->closing && !req->cancelled) {
         int64_t now_ns = clock_now_ns();
         if (now_ns >= until_ns)
             break;
@@ -509,14 +509,15 @@ enum err rpc_call(struct request *req, struct rpc_client *client, const struct r
     if (client->retry_tenths < RETRY_TENTHS_MAX)
         client->retry_tenths++;
     for (int tries = 0;; tries++) {
+        bool connected;
         int64_t begin_ns = clock_now_ns();
-        if (!await_connection(req, client))
+        if (!await_connection(req, client, &connected))
             return fail(req, ERR_UNAVAILABLE, "the peer is being left");
         struct outgoing *out = prepare(req, client, true);
         if (!out)
             return req->failure.err;
         out->begin_ns = begin_ns;
-        out->patient = is_connected(client);
+        out->patient = connected;
         enum err err = try_once(req, out, procedure, in, out_pointer);
         if (err != ERR_UNAVAILABLE || !procedure->repeatable || tries == client->retries_max)
             return err;
