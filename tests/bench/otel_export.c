@@ -61,10 +61,8 @@ static void close_batch(void)
 
 static void encode(unsigned count)
 {
-    for (unsigned done = 0; done < count; done += BATCH) {
-        buffer_reset(&encoded);
+    for (unsigned done = 0; done < count; done += BATCH)
         otlp_encode(&encoded, &batch);
-    }
 }
 
 static void encode_json(unsigned count)
@@ -78,9 +76,8 @@ static void encode_json(unsigned count)
 static void encode_and_pack(unsigned count)
 {
     for (unsigned done = 0; done < count; done += BATCH) {
-        buffer_reset(&encoded);
-        otlp_encode(&encoded, &batch);
-        gzip_pack(gzip, &encoded, &packed);
+        struct otlp_message message = otlp_encode(&encoded, &batch);
+        gzip_pack(gzip, message.data, message.size, &packed);
     }
 }
 

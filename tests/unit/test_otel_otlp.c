@@ -893,13 +893,28 @@ static struct encoded_record *there_and_back(enum signal signal, const struct en
     return again;
 }
 
+static void release(struct encoded_record *record)
+{
+    void *released = record;
+    encoded_release(&released, 1);
+}
+
 static void assert_read_back(enum signal signal, const struct encoded_record *record)
 {
     struct encoded_record *again = there_and_back(signal, record);
     assert_ptr_equal(again->scope, record->scope);
     assert_int_equal(again->size, record->size);
     assert_memory_equal(again->bytes, record->bytes, record->size);
-    encoded_release(again);
+    release(again);
+}
+
+/* Behind what out holds. */
+static void encode(struct buffer *out, const struct export_batch *batch)
+{
+    struct buffer room = {0};
+    struct otlp_message message = otlp_encode(&room, batch);
+    buffer_add(out, message.data, message.size);
+    buffer_free(&room);
 }
 
 /* Records that were encoded one by one make the same message. */
@@ -912,13 +927,13 @@ static void encoded_before_is_the_same(const struct export_batch *batch, const s
     before.records = records;
     for (unsigned i = 0; i < batch->count; i++)
         records[i] = batch->signal == SIGNAL_TRACES ? encoded_span(batch->spans[i], 1) : encoded_log(batch->logs[i], 1);
-    otlp_encode(&out, &before);
+    encode(&out, &before);
     assert_int_equal(out.size, expected->size);
     assert_memory_equal(out.data, expected->data, out.size);
     for (unsigned i = 0; i < batch->count; i++) {
         assert_read_back(batch->signal, records[i]);
-        encoded_release(records[i]);
     }
+    encoded_release((void *const *)records, batch->count);
     buffer_free(&out);
 }
 
@@ -946,7 +961,7 @@ static void round_trip(enum signal signal, void (*check)(const struct export_bat
         else
             batch.metrics = metrics;
         buffer_reset(&encoded);
-        otlp_encode(&encoded, &batch);
+        encode(&encoded, &batch);
         if (signal != SIGNAL_METRICS)
             encoded_before_is_the_same(&batch, &encoded);
         if (batch_items(&batch) > 0)
@@ -987,32 +1002,35 @@ static void test_a_batch_of_nothing_is_no_bytes(void **state)
     struct metric metric = {.scope = &scopes[0], .name = "empty", .description = "", .unit = ""};
     struct buffer out = {0};
     struct export_batch batch = {.signal = SIGNAL_METRICS, .resource = &no_resource, .count = 1, .metrics = &metric};
-    otlp_encode(&out, &batch);
+    encode(&out, &batch);
     otlp_encode_json(&out, &batch);
     batch.count = 0;
-    otlp_encode(&out, &batch);
+    encode(&out, &batch);
     otlp_encode_json(&out, &batch);
     assert_int_equal(out.size, 0);
     buffer_free(&out);
 }
 
-static void test_encoding_appends_and_keeps_what_was_there(void **state)
+static void test_a_room_is_used_for_one_message_after_the_other(void **state)
 {
     (void)state;
     seed = 7;
     struct arena arena;
     arena_init(&arena, 65536);
-    struct log_record *logs[] = {draw_log(&arena), draw_log(&arena)};
-    struct export_batch batch = {.signal = SIGNAL_LOGS, .resource = &no_resource, .count = 2, .logs = logs};
-    struct buffer once = {0}, twice = {0};
-    otlp_encode(&once, &batch);
-    buffer_text(&twice, "before");
-    otlp_encode(&twice, &batch);
-    assert_int_equal(twice.size, once.size + 6);
-    assert_memory_equal(twice.data, "before", 6);
-    assert_memory_equal(twice.data + 6, once.data, once.size);
+    struct log_record *logs[64];
+    for (unsigned i = 0; i < array_count(logs); i++)
+        logs[i] = draw_log(&arena);
+    struct export_batch batch = {.signal = SIGNAL_LOGS, .resource = &no_resource, .count = 1, .logs = logs};
+    struct buffer room = {0}, once = {0};
+    for (; batch.count <= array_count(logs); batch.count++) {
+        struct otlp_message message = otlp_encode(&room, &batch);
+        buffer_reset(&once);
+        encode(&once, &batch);
+        assert_int_equal(message.size, once.size);
+        assert_memory_equal(message.data, once.data, once.size);
+    }
     buffer_free(&once);
-    buffer_free(&twice);
+    buffer_free(&room);
     arena_done(&arena);
 }
 
@@ -1032,7 +1050,7 @@ static void *make_records(void *arg)
         struct log_record log = {.scope = &scopes[i % 2], .body = {.type = OTEL_TEXT, .count = size, .text = text}};
         struct encoded_record *old = atomic_exchange(&place[i % KEPT], encoded_log(&log, 2));
         for (int user = 0; old && user < 2; user++)
-            encoded_release(old);
+            release(old);
     }
     return NULL;
 }
@@ -1047,8 +1065,7 @@ static void *take_records(void *arg)
         if (!record)
             continue;
         bad += record->bytes[0] != (OTLP_SCOPE_RECORDS << 3 | WIRE_BYTES);
-        encoded_release(record);
-        encoded_release(record);
+        encoded_release((void *[]){record, record}, 2);
     }
     return (void *)(uintptr_t)bad;
 }
@@ -1067,9 +1084,13 @@ static void test_encoded_records_of_many_threads_are_released_by_others(void **s
     atomic_store(&stop, true);
     pthread_join(taker, &bad);
     assert_null(bad);
+    static void *rest[MAKERS * KEPT];
+    unsigned count = 0;
     for (unsigned i = 0; i < MAKERS * KEPT; i++)
-        for (int user = 0; kept[i / KEPT][i % KEPT] && user < 2; user++)
-            encoded_release(kept[i / KEPT][i % KEPT]);
+        if (kept[i / KEPT][i % KEPT])
+            rest[count++] = kept[i / KEPT][i % KEPT];
+    encoded_release(rest, count);
+    encoded_release(rest, count);
 }
 
 static void test_values_nested_too_deep_become_empty(void **state)
@@ -1084,7 +1105,7 @@ static void test_values_nested_too_deep_become_empty(void **state)
     struct log_record *logs[] = {&log};
     struct export_batch batch = {.signal = SIGNAL_LOGS, .resource = &no_resource, .count = 1, .logs = logs};
     struct buffer out = {0};
-    otlp_encode(&out, &batch);
+    encode(&out, &batch);
     OTLP(Collector__Logs__V1__ExportLogsServiceRequest) *decoded =
         opentelemetry__proto__collector__logs__v1__export_logs_service_request__unpack(NULL, out.size, out.data);
     assert_non_null(decoded);
@@ -1172,7 +1193,7 @@ int main(void)
         cmocka_unit_test(test_every_field_of_a_log_record_arrives),
         cmocka_unit_test(test_every_field_of_a_metric_arrives),
         cmocka_unit_test(test_a_batch_of_nothing_is_no_bytes),
-        cmocka_unit_test(test_encoding_appends_and_keeps_what_was_there),
+        cmocka_unit_test(test_a_room_is_used_for_one_message_after_the_other),
         cmocka_unit_test(test_encoded_records_of_many_threads_are_released_by_others),
         cmocka_unit_test(test_values_nested_too_deep_become_empty),
         cmocka_unit_test(test_json_is_as_the_protocol_writes_it),

@@ -44,6 +44,7 @@ struct otel_span_options {
     const struct trace_context *parent;      /* NULL: the current one; &otel_no_parent: none, a new trace */
     const struct otel_attribute *attributes; /* samplers see these */
     unsigned attribute_count;
+    const struct otel_attribute_set *set; /* further ones that many spans have; or NULL; lives until the span's end */
     const struct otel_link *links;
     unsigned link_count;
     int64_t start_wall_ns; /* 0: now */

@@ -131,7 +131,6 @@ static struct encoded_record *place_alone(size_t bytes)
 {
     struct encoded_chunk *chunk = chunk_new(bytes);
     struct encoded_record *record = (struct encoded_record *)chunk->data;
-    chunk->left = 1;
     record->chunk = chunk;
     return record;
 }
@@ -178,19 +177,45 @@ struct encoded_record *encoded_log(const struct log_record *log, unsigned users)
     return keep(&wire, log->scope, users);
 }
 
-void encoded_release(void *released)
+struct otlp_message encoded_attributes(struct arena *arena, const struct otel_attribute *attributes, unsigned count)
 {
-    struct encoded_record *record = released;
-    struct encoded_chunk *chunk = record->chunk;
-    bool last = atomic_load_explicit(&record->users, memory_order_acquire) == 1 ||
-                atomic_fetch_sub_explicit(&record->users, 1, memory_order_acq_rel) == 1;
-    if (!last)
-        return;
-    bool alone = is_alone(record);
-    if (!chunk_leave(chunk, 1))
-        return;
-    if (alone)
-        free(chunk);
-    else
+    struct wire wire = start();
+    otlp_put_attributes(&wire, OTLP_SPAN_ATTRIBUTES, attributes, count);
+    size_t size = wire_mark(&wire);
+    return (struct otlp_message){.data = arena_copy(arena, wire.next, size), .size = size};
+}
+
+static void leave(struct encoded_chunk *chunk, uint32_t count)
+{
+    if (count > 0 && chunk_leave(chunk, count))
         chunk_give(chunk);
+}
+
+static bool is_last_user(struct encoded_record *record)
+{
+    return atomic_load_explicit(&record->users, memory_order_acquire) == 1 ||
+           atomic_fetch_sub_explicit(&record->users, 1, memory_order_acq_rel) == 1;
+}
+
+/* Neighbours mostly lie in the same chunk, which is then told once of all of them. */
+void encoded_release(void *const *records, unsigned count)
+{
+    struct encoded_chunk *chunk = NULL;
+    uint32_t released = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct encoded_record *record = records[i];
+        if (!is_last_user(record))
+            continue;
+        if (is_alone(record)) {
+            free(record->chunk);
+            continue;
+        }
+        if (record->chunk != chunk) {
+            leave(chunk, released);
+            chunk = record->chunk;
+            released = 0;
+        }
+        released++;
+    }
+    leave(chunk, released);
 }

@@ -38,7 +38,6 @@ struct grpc_sender {
     uint64_t pem_version;
     grpc_channel *channel;
     grpc_completion_queue *queue;
-    grpc_slice request;
     grpc_metadata *headers;
     size_t header_count;
     pthread_mutex_t lock; /* of the next two */
@@ -156,11 +155,7 @@ static void follow_files(struct grpc_sender *grpc)
 
 static void load(struct sender *sender)
 {
-    struct grpc_sender *grpc = (struct grpc_sender *)sender;
-    follow_files(grpc);
-    grpc_slice_unref(grpc->request);
-    /* A copy: the transport may still hold it when a call that was given up is long over. */
-    grpc->request = grpc_slice_from_copied_buffer((const char *)sender->request.data, sender->request.size);
+    follow_files((struct grpc_sender *)sender);
 }
 
 /* --- what came back */
@@ -242,9 +237,20 @@ static grpc_call *call_new(struct grpc_sender *grpc, int64_t deadline_ns)
                                     time_to_core(deadline_ns), NULL);
 }
 
+/* Not a copy: grpc core tells when it has no more use for it, which may be long after a call that was given up. */
+static grpc_byte_buffer *message_new(struct sender *sender)
+{
+    atomic_fetch_add(&sender->body->users, 1);
+    grpc_slice slice = grpc_slice_new_with_user_data((void *)(uintptr_t)sender->request.data, sender->request.size,
+                                                     request_body_release, sender->body);
+    grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
+    grpc_slice_unref(slice);
+    return message;
+}
+
 static bool start(struct grpc_sender *grpc, grpc_call *call, struct reply *reply)
 {
-    grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&grpc->request, 1);
+    grpc_byte_buffer *message = message_new(&grpc->sender);
     const grpc_op ops[] = {
         {.op = GRPC_OP_SEND_INITIAL_METADATA,
          .data.send_initial_metadata = {.count = grpc->header_count, .metadata = grpc->headers}},
@@ -468,7 +474,6 @@ static void close_grpc(struct sender *sender)
         grpc_slice_unref(grpc->headers[i].value);
     }
     free(grpc->headers);
-    grpc_slice_unref(grpc->request);
     free(grpc->target);
     pthread_mutex_destroy(&grpc->lock);
     grpc_shutdown();
@@ -497,7 +502,6 @@ struct exporter *grpc_exporter_open(const struct exporter_settings *settings, en
     struct grpc_sender *grpc = mem_alloc(sizeof *grpc);
     sender_init(&grpc->sender, &grpc_methods[signal], &grpc_transport, settings, signal);
     pthread_mutex_init(&grpc->lock, NULL);
-    grpc->request = grpc_empty_slice();
     core_open(grpc);
     bool ok = target_make(grpc, message, message_bytes) && headers_make(grpc, message, message_bytes) &&
               connect(grpc, message, message_bytes);

@@ -29,14 +29,14 @@ void gzip_free(struct gzip *gzip)
     free(gzip);
 }
 
-void gzip_pack(struct gzip *gzip, const struct buffer *in, struct buffer *out)
+void gzip_pack(struct gzip *gzip, const void *data, size_t bytes, struct buffer *out)
 {
     z_stream *stream = &gzip->stream;
     deflateReset(stream);
     buffer_reset(out);
-    buffer_reserve(out, deflateBound(stream, in->size));
-    stream->next_in = in->data;
-    stream->avail_in = (uInt)in->size;
+    buffer_reserve(out, deflateBound(stream, bytes));
+    stream->next_in = (Bytef *)(uintptr_t)data;
+    stream->avail_in = (uInt)bytes;
     stream->next_out = out->data;
     stream->avail_out = (uInt)out->capacity;
     deflate(stream, Z_FINISH); /* the bound is never too small */

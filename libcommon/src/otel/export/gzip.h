@@ -1,4 +1,4 @@
-/* gzip of a whole buffer. One thread at a time for each packer; its memory is kept for the next use. */
+/* gzip of a whole text. One thread at a time for each packer; its memory is kept for the next use. */
 #ifndef OTEL_EXPORT_GZIP_H
 #define OTEL_EXPORT_GZIP_H
 
@@ -9,6 +9,6 @@ struct gzip;
 struct gzip *gzip_new(void);
 void gzip_free(struct gzip *gzip); /* NULL is allowed */
 /* Replaces what out holds. */
-void gzip_pack(struct gzip *gzip, const struct buffer *in, struct buffer *out);
+void gzip_pack(struct gzip *gzip, const void *data, size_t bytes, struct buffer *out);
 
 #endif

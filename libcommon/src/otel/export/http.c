@@ -241,15 +241,15 @@ static void follow_files(struct http_sender *http)
 static void load(struct sender *sender)
 {
     struct http_sender *http = (struct http_sender *)sender;
-    const struct buffer *body = &sender->request;
+    struct otlp_message body = sender->request;
     curl_easy_setopt(http->easy, CURLOPT_FRESH_CONNECT, 0L);
     follow_files(http);
     if (http->gzip) {
-        gzip_pack(http->gzip, &sender->request, &http->packed);
-        body = &http->packed;
+        gzip_pack(http->gzip, body.data, body.size, &http->packed);
+        body = (struct otlp_message){http->packed.data, http->packed.size};
     }
-    curl_easy_setopt(http->easy, CURLOPT_POSTFIELDS, body->data);
-    curl_easy_setopt(http->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->size);
+    curl_easy_setopt(http->easy, CURLOPT_POSTFIELDS, body.data);
+    curl_easy_setopt(http->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.size);
 }
 
 /* --- life */

@@ -140,12 +140,12 @@ static void put_group(struct wire *wire, const struct export_batch *batch, const
     wire_close(wire, OTLP_SCOPE_RECORDS, mark);
 }
 
-void otlp_encode(struct buffer *out, const struct export_batch *batch)
+struct otlp_message otlp_encode(struct buffer *room, const struct export_batch *batch)
 {
     struct scope_groups groups;
     scope_groups_make(&groups, batch, true);
     struct wire wire;
-    wire_start(&wire, out);
+    wire_start(&wire, room);
     wire_text(&wire, SCHEMA_URL, batch->resource->schema_url);
     for (unsigned i = groups.count; i-- > 0;)
         put_group(&wire, batch, &groups, &groups.groups[i]);
@@ -153,6 +153,6 @@ void otlp_encode(struct buffer *out, const struct export_batch *batch)
     wire_close(&wire, 1, 0);
     if (groups.count == 0)
         wire.next = wire.end; /* an envelope with nothing in it is not sent */
-    wire_end(&wire);
     scope_groups_free(&groups);
+    return (struct otlp_message){.data = wire.next, .size = wire_mark(&wire)};
 }

@@ -5,7 +5,7 @@
 #include "otel/export/wire.h"
 
 /* Number of the field that holds a scope's records, whatever the signal. */
-enum { OTLP_SCOPE_RECORDS = 2 };
+enum { OTLP_SCOPE_RECORDS = 2, OTLP_SPAN_ATTRIBUTES = 9 };
 
 void otlp_put_span(struct wire *wire, unsigned field, const struct span_record *span);
 void otlp_put_log(struct wire *wire, unsigned field, const struct log_record *log);

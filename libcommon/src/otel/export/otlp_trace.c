@@ -1,4 +1,5 @@
 #include "otel/export/otlp.h"
+#include "otel/sdk/set.h"
 
 static void put_event(struct wire *wire, unsigned field, const struct event_record *event)
 {
@@ -46,7 +47,9 @@ void otlp_put_span(struct wire *wire, unsigned field, const struct span_record *
     for (unsigned i = span->event_count; i-- > 0;)
         put_event(wire, 11, &span->events[i]);
     wire_count(wire, 10, span->attributes_dropped);
-    otlp_put_attributes(wire, 9, span->attributes, span->attribute_count);
+    otlp_put_attributes(wire, OTLP_SPAN_ATTRIBUTES, span->attributes, span->attribute_count);
+    if (span->set)
+        wire_field(wire, span->set->encoded.data, span->set->encoded.size);
     wire_number64(wire, 8, (uint64_t)span->end_wall_ns);
     wire_number64(wire, 7, (uint64_t)span->start_wall_ns);
     wire_count(wire, 6, span->kind);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/mem.h"
 #include "otel/export/items.h"
 #include "otel/sdk/buffer.h"
 
@@ -110,13 +111,38 @@ static size_t request_max(const struct sender *sender)
     return sender->settings->request_bytes_max ? sender->settings->request_bytes_max : SIZE_MAX;
 }
 
+void request_body_release(void *released)
+{
+    struct request_body *body = released;
+    if (!body || atomic_fetch_sub(&body->users, 1) != 1)
+        return;
+    buffer_free(&body->room);
+    free(body);
+}
+
+static struct request_body *fresh_body(struct sender *sender)
+{
+    if (sender->body && atomic_load(&sender->body->users) == 1)
+        return sender->body;
+    request_body_release(sender->body);
+    sender->body = mem_alloc(sizeof *sender->body);
+    sender->body->users = 1;
+    return sender->body;
+}
+
+static void encode(struct sender *sender, const struct export_batch *batch)
+{
+    struct buffer *room = &fresh_body(sender)->room;
+    buffer_reset(room);
+    sender->request = otlp_encode(room, batch);
+}
+
 static void send_batch(struct sender *sender, const struct export_batch *batch, int64_t deadline_ns,
                        struct tally *tally)
 {
     struct export_batch halves[2];
     struct metric spare[2];
-    buffer_reset(&sender->request);
-    otlp_encode(&sender->request, batch);
+    encode(sender, batch);
     if (sender->request.size <= request_max(sender)) {
         const char *error = NULL;
         uint64_t lost = send_message(sender, batch_items(batch), deadline_ns, &error);
@@ -159,7 +185,7 @@ void sender_free(struct exporter *exporter)
 {
     struct sender *sender = (struct sender *)exporter;
     sender->transport->close(sender);
-    buffer_free(&sender->request);
+    request_body_release(sender->body);
     patience_done(&sender->patience);
     free(sender);
 }

@@ -24,6 +24,14 @@ struct attempt {
     const char *odd;             /* done, but the answer cannot be read: why; static */
 };
 
+/* A transport may hold on to a message after the attempt, when that was given up: the next one then gets another body. */
+struct request_body {
+    _Atomic(unsigned) users;
+    struct buffer room;
+};
+/* Any thread. */
+void request_body_release(void *body);
+
 struct sender {
     struct exporter exporter; /* first */
     const struct exporter_settings *settings;
@@ -31,7 +39,8 @@ struct sender {
     struct endpoint endpoint;
     struct patience patience;
     struct report report;
-    struct buffer request; /* the encoded message that is being sent */
+    struct request_body *body; /* whose memory the message is in; NULL before the first */
+    struct otlp_message request; /* that is being sent */
     int64_t not_before_ns; /* the receiver asked not to come earlier */
 };
 

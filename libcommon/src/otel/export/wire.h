@@ -11,16 +11,15 @@
 #include "otel/sdk/exporter.h"
 
 struct wire {
-    struct buffer *out;
+    struct buffer *room;
     uint8_t *begin, *next, *end; /* free from begin to next, written from next to end */
 };
 
 enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 enum { WIRE_SCALAR_MAX = 16 }; /* a tag of two bytes and a varint of ten */
 
-/* Appends to out; its bytes are in place after wire_end() only. */
-void wire_start(struct wire *wire, struct buffer *out);
-void wire_end(struct wire *wire);
+/* In room's memory, whatever it held; what is written lies at its end, and stays valid until room is used again. */
+void wire_start(struct wire *wire, struct buffer *room);
 void wire_grow(struct wire *wire, size_t bytes);
 
 static inline void wire_need(struct wire *wire, size_t bytes)

@@ -8,14 +8,15 @@ static const char *name(const struct call *call, struct arena *arena)
     return call->method;
 }
 
-static void begin(const struct call *call, struct otel_span *span)
+static unsigned constants(const struct call *call, struct otel_attribute *out)
 {
-    otel_span_set(span, otel_text(ATTR_DB_SYSTEM, "postgresql"));
+    unsigned count = 0;
+    out[count++] = otel_text(ATTR_DB_SYSTEM, "postgresql");
     if (call->place)
-        otel_span_set(span, otel_text(ATTR_DB_NAMESPACE, call->place));
-    otel_span_set(span, otel_text(ATTR_DB_SUMMARY, call->method));
-    otel_span_set(span, otel_text(ATTR_DB_TEXT, call->text)); /* parameters are never in it */
-    put_address(span, ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT, call->peer);
+        out[count++] = otel_text(ATTR_DB_NAMESPACE, call->place);
+    out[count++] = otel_text(ATTR_DB_SUMMARY, call->method);
+    out[count++] = otel_text(ATTR_DB_TEXT, call->text); /* parameters are never in it */
+    return count + address_attributes(call->peer, ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT, out + count);
 }
 
 static void end(const struct call *call, enum err err, struct otel_span *span)
@@ -51,7 +52,7 @@ static unsigned attributes(const struct call *call, const char *error_type, stru
 const struct call_convention db_convention = {
     .kind = OTEL_SPAN_CLIENT,
     .name = name,
-    .begin = begin,
+    .constants = constants,
     .end = end,
     .error = error,
     .attributes = attributes,

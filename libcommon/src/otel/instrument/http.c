@@ -13,24 +13,36 @@ static const char *name(const struct call *call, struct arena *arena)
     return has_route(call) ? two_words(arena, method, call->name) : method;
 }
 
+static unsigned constants(const struct call *call, struct otel_attribute *out)
+{
+    unsigned count = 0;
+    out[count++] = otel_text(ATTR_HTTP_METHOD, call->method);
+    out[count++] = otel_text(ATTR_URL_SCHEME, "http");
+    if (has_route(call))
+        out[count++] = otel_text(ATTR_HTTP_ROUTE, call->name);
+    return count;
+}
+
+static void say_peer(const struct call *call, struct otel_span *span)
+{
+    struct otel_attribute peer[2];
+    otel_span_set_all(span, peer, address_attributes(call->peer, ATTR_PEER_ADDRESS, ATTR_PEER_PORT, peer));
+    otel_span_set(span, (struct otel_attribute){ATTR_CLIENT_ADDRESS, peer[0].value});
+}
+
 static void begin(const struct call *call, struct otel_span *span)
 {
     const char *authority = call->carrier ? call->carrier->get(call->carrier, "host") : NULL;
     const char *agent = call->carrier ? call->carrier->get(call->carrier, "user-agent") : NULL;
-    otel_span_set(span, otel_text(ATTR_HTTP_METHOD, call->method));
-    otel_span_set(span, otel_text(ATTR_URL_SCHEME, "http"));
+    struct otel_attribute server[2];
     if (call->text)
         otel_span_set(span, otel_text(ATTR_URL_PATH, call->text));
-    if (has_route(call))
-        otel_span_set(span, otel_text(ATTR_HTTP_ROUTE, call->name));
     if (authority)
-        put_address(span, ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT, authority);
+        otel_span_set_all(span, server, address_attributes(authority, ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT, server));
     if (agent)
         otel_span_set(span, otel_text(ATTR_USER_AGENT, agent));
-    if (call->peer) {
-        put_address(span, ATTR_CLIENT_ADDRESS, NULL, call->peer);
-        put_address(span, ATTR_PEER_ADDRESS, ATTR_PEER_PORT, call->peer);
-    }
+    if (call->peer)
+        say_peer(call, span);
 }
 
 static void end(const struct call *call, enum err err, struct otel_span *span)
@@ -65,6 +77,7 @@ static unsigned attributes(const struct call *call, const char *error_type, stru
 const struct call_convention http_server_convention = {
     .kind = OTEL_SPAN_SERVER,
     .name = name,
+    .constants = constants,
     .begin = begin,
     .end = end,
     .error = error,

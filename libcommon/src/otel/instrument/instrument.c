@@ -21,7 +21,7 @@ const struct call_convention *convention_of(const struct call *call)
     return conventions[call->kind];
 }
 
-void put_address(struct otel_span *span, const char *host_key, const char *port_key, const char *text)
+unsigned address_attributes(const char *text, const char *host_key, const char *port_key, struct otel_attribute *out)
 {
     const char *slash = strrchr(text, '/');
     const char *host = slash ? slash + 1 : text;
@@ -32,10 +32,9 @@ void put_address(struct otel_span *span, const char *host_key, const char *port_
         host++;
         length -= 2;
     }
-    const struct otel_value value = {.type = OTEL_TEXT, .count = (uint32_t)length, .text = host};
-    otel_span_set(span, (struct otel_attribute){host_key, value});
-    if (port && port_key)
-        otel_span_set(span, otel_int(port_key, port));
+    out[0] = (struct otel_attribute){host_key, {.type = OTEL_TEXT, .count = (uint32_t)length, .text = host}};
+    out[1] = otel_int(port_key, port);
+    return port ? 2 : 1;
 }
 
 const char *two_words(struct arena *arena, const char *a, const char *b)
@@ -61,11 +60,12 @@ static unsigned take_links(struct request *req, const struct call *call, struct 
 
 /* A message that is processed is the child of the context it carried, and linked to it: whoever starts from the
  * batch finds it, whoever starts from the order too. */
-static void start_span(struct request *req, struct call *call, struct otel_span *span, struct trace_context *parent)
+static void start_span(struct request *req, struct call *call, const struct otel_attribute_set *constants,
+                       struct otel_span *span, struct trace_context *parent)
 {
     const struct call_convention *convention = convention_of(call);
     struct otel_link *links = NULL, creation = {.context = parent};
-    struct otel_span_options options = {.kind = convention->kind, .parent = parent};
+    struct otel_span_options options = {.kind = convention->kind, .parent = parent, .set = constants};
     if (call->link_count) {
         options.link_count = take_links(req, call, &links);
         options.links = links;
@@ -74,6 +74,16 @@ static void start_span(struct request *req, struct call *call, struct otel_span 
         options.links = &creation;
     }
     otel_span_start(span, tracer, convention->name(call, req->arena), &options);
+}
+
+static void say_begin(const struct call *call, const struct call_site *site, struct otel_span *span)
+{
+    const struct call_convention *convention = convention_of(call);
+    struct otel_attribute constants[SITE_ATTRIBUTES_MAX];
+    if (!site)
+        otel_span_set_all(span, constants, convention->constants(call, constants));
+    if (convention->begin)
+        convention->begin(call, span);
 }
 
 static void begin(struct request *req, struct call *call)
@@ -88,14 +98,15 @@ static void begin(struct request *req, struct call *call)
             otel_extract(call->carrier, req->arena, &parent);
     }
     call->span = telemetry;
-    start_span(req, call, &telemetry->span, &parent);
+    struct call_site *site = telemetry->site = site_find(call);
+    start_span(req, call, site ? site->constants : NULL, &telemetry->span, &parent);
     req->trace = telemetry->span.context;
     if (!trace_valid(&req->trace)) /* without an SDK an answer still names a trace */
         req->trace = trace_new();
     if (otel_span_recording(&telemetry->span))
-        convention_of(call)->begin(call, &telemetry->span);
-    if (call->kind == CALL_HTTP_SERVER)
-        otel_bound_add(telemetry->active = series_active(call), 1);
+        say_begin(call, site, &telemetry->span);
+    if (site && site->active)
+        otel_bound_add(site->active, 1);
     if (call->carrier && !call_joins_trace(call->kind))
         otel_inject(&req->trace, call->carrier);
 }
@@ -112,9 +123,9 @@ static void finish_span(const struct request *req, const struct call *call, enum
     }
 }
 
-static void measure(const struct call *call, const char *error)
+static void measure(struct call_site *site, const struct call *call, const char *error)
 {
-    const struct call_series *series = series_find(call, error);
+    const struct call_series *series = site_series(site, call, error);
     double seconds = (double)(clock_now_ns() - call->begin_ns) / 1e9;
     if (series->duration)
         otel_bound_record(series->duration, seconds);
@@ -130,9 +141,9 @@ static void end(struct request *req, struct call *call, enum err err)
 {
     struct call_telemetry *telemetry = call->span;
     const char *error = convention_of(call)->error(call, err);
-    if (telemetry->active)
-        otel_bound_add(telemetry->active, -1);
-    measure(call, error); /* while the span is current: for exemplars */
+    if (telemetry->site && telemetry->site->active)
+        otel_bound_add(telemetry->site->active, -1);
+    measure(telemetry->site, call, error); /* while the span is current: for exemplars */
     finish_span(req, call, err, error, &telemetry->span);
     otel_span_end(&telemetry->span);
 }

@@ -2,6 +2,7 @@
  *
  *   instrument.c  the seam's side: which kind is told to whom
  *   http.c  rpc.c  db.c  messaging.c   what a kind's span and metrics say
+ *   sites.c       what all calls of a place in the program have in common, found again at each of them
  *   series.c      bound metrics found again by what a call repeats
  *   process.c     the process's own metrics */
 #ifndef OTEL_INSTRUMENT_H
@@ -15,14 +16,16 @@ struct call_series;
 
 struct call_telemetry {
     struct otel_span span;
-    struct otel_bound_counter *active; /* HTTP: counts it while it runs */
+    struct call_site *site;
 };
 
 /* Of one kind of call: what its span says at the begin and at the end, and what is measured. */
 struct call_convention {
     enum otel_span_kind kind;
     const char *(*name)(const struct call *call, struct arena *arena);
-    void (*begin)(const struct call *call, struct otel_span *span); /* recording spans only */
+    /* The span's attributes that all calls of a site have; returns their number. At most SITE_ATTRIBUTES_MAX. */
+    unsigned (*constants)(const struct call *call, struct otel_attribute *attributes);
+    void (*begin)(const struct call *call, struct otel_span *span); /* the others; recording spans only; or NULL */
     void (*end)(const struct call *call, enum err err, struct otel_span *span);
     /* error.type at the end: static or of the call's life; NULL: it went well, as far as this side is concerned */
     const char *(*error)(const struct call *call, enum err err);
@@ -35,7 +38,7 @@ struct call_convention {
     } duration;
 };
 
-enum { SERIES_ATTRIBUTES_MAX = 8, CALL_SECONDS = 14 };
+enum { SERIES_ATTRIBUTES_MAX = 8, SITE_ATTRIBUTES_MAX = 8, CALL_SECONDS = 14 };
 
 /* The conventions' bounds for durations of HTTP, RPC and messaging calls. */
 extern const double call_seconds[CALL_SECONDS];
@@ -45,8 +48,9 @@ const struct call_convention *convention_of(const struct call *call);
 extern const struct call_convention http_server_convention, rpc_server_convention, rpc_client_convention, db_convention,
     send_convention, receive_convention, process_convention, settle_convention;
 
-/* series.c: the bound metrics of a call that has ended; this thread's own table, so nothing is locked. */
+/* series.c: the bound metrics of a call that has ended. */
 struct call_series {
+    int status;
     struct otel_bound_histogram *duration;
     struct otel_bound_counter *messages;           /* sent or consumed; NULL: no message */
     struct otel_bound_counter *requests;           /* HTTP: http_requests_total */
@@ -56,8 +60,21 @@ const struct call_series *series_find(const struct call *call, const char *error
 /* http.server.active_requests of the call's method. */
 struct otel_bound_counter *series_active(const struct call *call);
 
-/* Sets host and port (unless its key is NULL) of "host:port", "[v6]:port" or "dns:///host:port". */
-void put_address(struct otel_span *span, const char *host_key, const char *port_key, const char *text);
+/* sites.c: a kind with what its calls repeat from their begin on. Nothing ends it. */
+struct call_site {
+    struct call key;
+    struct otel_attribute_set *constants;
+    struct otel_bound_counter *active;          /* HTTP: counts requests while they run */
+    _Atomic(const struct call_series *) usual; /* of the call that ended last, without an error */
+};
+/* NULL when there are too many of them. */
+struct call_site *site_find(const struct call *call);
+/* The series of a call that has ended. */
+const struct call_series *site_series(struct call_site *site, const struct call *call, const char *error);
+
+/* Host and port of "host:port", "[v6]:port" or "dns:///host:port"; returns how many of the two there are. The host is a
+ * part of text. */
+unsigned address_attributes(const char *text, const char *host_key, const char *port_key, struct otel_attribute *out);
 /* "a b" */
 const char *two_words(struct arena *arena, const char *a, const char *b);
 

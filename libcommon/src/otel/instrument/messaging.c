@@ -19,18 +19,24 @@ static const char *name(const struct call *call, struct arena *arena)
     return two_words(arena, operation(call), call->name);
 }
 
+static unsigned constants(const struct call *call, struct otel_attribute *out)
+{
+    unsigned count = 0;
+    out[count++] = otel_text(ATTR_MSG_SYSTEM, "redis");
+    out[count++] = otel_text(ATTR_MSG_OPERATION, operation(call));
+    out[count++] = otel_text(ATTR_MSG_TYPE, operation(call));
+    out[count++] = otel_text(ATTR_MSG_DESTINATION, call->name);
+    if (call->place)
+        out[count++] = otel_text(ATTR_MSG_GROUP, call->place);
+    if (call->peer)
+        count += address_attributes(call->peer, ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT, out + count);
+    return count;
+}
+
 static void begin(const struct call *call, struct otel_span *span)
 {
-    otel_span_set(span, otel_text(ATTR_MSG_SYSTEM, "redis"));
-    otel_span_set(span, otel_text(ATTR_MSG_OPERATION, operation(call)));
-    otel_span_set(span, otel_text(ATTR_MSG_TYPE, operation(call)));
-    otel_span_set(span, otel_text(ATTR_MSG_DESTINATION, call->name));
-    if (call->place)
-        otel_span_set(span, otel_text(ATTR_MSG_GROUP, call->place));
     if (call->kind == CALL_STREAM_RECEIVE || call->kind == CALL_STREAM_SETTLE)
         otel_span_set(span, otel_int(ATTR_MSG_COUNT, call->items));
-    if (call->peer)
-        put_address(span, ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT, call->peer);
 }
 
 static void end(const struct call *call, enum err err, struct otel_span *span)
@@ -62,7 +68,7 @@ static unsigned attributes(const struct call *call, const char *error_type, stru
 
 #define MESSAGING(span_kind, duration_name, duration_description)                                                      \
     {                                                                                                                  \
-        .kind = (span_kind), .name = name, .begin = begin, .end = end, .error = error, .attributes = attributes,       \
+        .kind = (span_kind), .name = name, .constants = constants, .begin = begin, .end = end, .error = error, .attributes = attributes,       \
         .duration = {(duration_name), (duration_description), call_seconds, CALL_SECONDS},                             \
     }
 

@@ -6,12 +6,14 @@ static const char *name(const struct call *call, struct arena *arena)
     return call->name;
 }
 
-static void begin(const struct call *call, struct otel_span *span)
+static unsigned constants(const struct call *call, struct otel_attribute *out)
 {
-    otel_span_set(span, otel_text(ATTR_RPC_SYSTEM, "grpc"));
-    otel_span_set(span, otel_text(ATTR_RPC_METHOD, call->name));
+    unsigned count = 0;
+    out[count++] = otel_text(ATTR_RPC_SYSTEM, "grpc");
+    out[count++] = otel_text(ATTR_RPC_METHOD, call->name);
     if (call->peer)
-        put_address(span, ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT, call->peer);
+        count += address_attributes(call->peer, ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT, out + count);
+    return count;
 }
 
 static void end(const struct call *call, enum err err, struct otel_span *span)
@@ -57,7 +59,7 @@ static unsigned attributes(const struct call *call, const char *error_type, stru
 const struct call_convention rpc_server_convention = {
     .kind = OTEL_SPAN_SERVER,
     .name = name,
-    .begin = begin,
+    .constants = constants,
     .end = end,
     .error = server_error,
     .attributes = attributes,
@@ -67,7 +69,7 @@ const struct call_convention rpc_server_convention = {
 const struct call_convention rpc_client_convention = {
     .kind = OTEL_SPAN_CLIENT,
     .name = name,
-    .begin = begin,
+    .constants = constants,
     .end = end,
     .error = client_error,
     .attributes = attributes,

@@ -123,6 +123,7 @@ static struct entry *entry_new(const struct call *call, const char *error, uint3
                                .method = mem_text(call->method),
                                .place = mem_text(call->place)};
     entry->error = mem_text(error);
+    entry->series.status = call->status;
     bind(&entry->series, call, error);
     return entry;
 }

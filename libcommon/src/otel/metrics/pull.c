@@ -67,7 +67,7 @@ static bool compress(struct pull_server *server, struct MHD_Connection *connecti
         return false;
     if (!server->gzip)
         server->gzip = gzip_new();
-    gzip_pack(server->gzip, text, &small);
+    gzip_pack(server->gzip, text->data, text->size, &small);
     buffer_free(text);
     *text = small;
     return true;

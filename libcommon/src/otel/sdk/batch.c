@@ -99,11 +99,10 @@ static unsigned take(struct batch_processor *batch)
 {
     unsigned count = 0, most = batch->batch_max;
     while (count < most && waiting(batch) > 0) {
-        void *record = ring_take(&batch->ring);
-        if (record)
-            batch->records[count++] = record;
-        else
-            sched_yield(); /* its producer is between two instructions */
+        unsigned taken = ring_take_many(&batch->ring, batch->records + count, most - count);
+        count += taken;
+        if (taken == 0)
+            sched_yield(); /* the next one's producer is between two instructions */
     }
     return count;
 }
@@ -111,15 +110,19 @@ static unsigned take(struct batch_processor *batch)
 static void release(const struct batch_processor *batch, void *record)
 {
     if (batch_takes_encoded(batch))
-        encoded_release(record);
+        encoded_release(&record, 1);
     else
         batch->kind->release(record);
 }
 
 static void release_all(struct batch_processor *batch, unsigned count)
 {
+    if (batch_takes_encoded(batch)) {
+        encoded_release(batch->records, count);
+        return;
+    }
     for (unsigned i = 0; i < count; i++)
-        release(batch, batch->records[i]);
+        batch->kind->release(batch->records[i]);
 }
 
 static int64_t export_deadline(const struct batch_processor *batch)

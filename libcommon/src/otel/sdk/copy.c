@@ -213,6 +213,11 @@ static struct otel_attribute *find(const struct attribute_list *list, const char
     return NULL;
 }
 
+bool attributes_have(const struct attribute_list *list, const char *key, size_t key_bytes)
+{
+    return key_bytes > 0 && find(list, key, beginning(key, key_bytes)) != NULL;
+}
+
 static void grow(struct arena *arena, struct attribute_list *list, unsigned count_max)
 {
     unsigned capacity = list->capacity ? list->capacity * 2 : CAPACITY_FIRST;

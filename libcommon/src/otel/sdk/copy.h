@@ -22,6 +22,8 @@ void attributes_set(struct arena *arena, struct attribute_list *list, const stru
 void attributes_put(struct arena *arena, struct attribute_list *list, const char *key, size_t key_bytes,
                     struct otel_value value, unsigned count_max, int length_max);
 
+bool attributes_have(const struct attribute_list *list, const char *key, size_t key_bytes);
+
 /* Of sets: sorted by key with the last of each key, without empty keys. Returns the new count. */
 unsigned attributes_sort(struct otel_attribute *attributes, unsigned count);
 /* By type and content: reals by their bits, maps without regard to order, as deep as value_copy() goes. */

@@ -66,15 +66,22 @@ struct buffer { /* sdk/buffer.h has its verbs */
     uint8_t *data;
     size_t size, capacity;
 };
+struct otlp_message { /* or a part of one */
+    const uint8_t *data;
+    size_t size;
+};
 /* export/encoded.c: each of users will release it, on any thread. */
 struct encoded_record *encoded_span(const struct span_record *span, unsigned users);
 struct encoded_record *encoded_log(const struct log_record *log, unsigned users);
-void encoded_release(void *record);
+void encoded_release(void *const *records, unsigned count);
+/* Attributes as a span has them; in the arena's memory. */
+struct otlp_message encoded_attributes(struct arena *arena, const struct otel_attribute *attributes, unsigned count);
 /* export/decode.c: fills an empty record; its memory is in out's arena. */
 void encoded_read_span(const struct encoded_record *record, struct span_record *out);
 void encoded_read_log(const struct encoded_record *record, struct log_record *out);
-/* ExportTraceServiceRequest, ExportMetricsServiceRequest or ExportLogsServiceRequest, grouped by scope. */
-void otlp_encode(struct buffer *out, const struct export_batch *batch);
+/* ExportTraceServiceRequest, ExportMetricsServiceRequest or ExportLogsServiceRequest, grouped by scope; size 0 when there
+ * is nothing to tell. In room's memory, whatever that held before. */
+struct otlp_message otlp_encode(struct buffer *room, const struct export_batch *batch);
 /* The same as one OTLP/JSON object (hex ids, 64-bit integers as text), without newline. */
 void otlp_encode_json(struct buffer *out, const struct export_batch *batch);
 

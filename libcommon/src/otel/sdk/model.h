@@ -59,6 +59,7 @@ struct span_record {
             unsigned attribute_count, attribute_capacity, attributes_dropped;
         };
     };
+    const struct otel_attribute_set *set; /* more of them, of none of these keys; or NULL, and in batches always so */
     struct event_record *events;
     unsigned event_count, event_capacity, events_dropped;
     struct link_record *links;

@@ -9,6 +9,7 @@
 #include "common/mem.h"
 #include "otel/sdk/copy.h"
 #include "otel/sdk/ring.h"
+#include "otel/sdk/set.h"
 #include "otel/trace/wall.h"
 
 enum { CAPACITY_FIRST = 4, ATTRIBUTES_AT_HOME = 12, IN_HAND_MAX = 16 };
@@ -116,6 +117,7 @@ static void clear(struct pooled_record *taken)
     record->link_count = record->link_capacity = record->links_dropped = 0;
     record->status = OTEL_STATUS_UNSET;
     record->state = record->status_message = NULL;
+    record->set = NULL;
 }
 
 /* What the last span left in the record is cleared here and not when it was released: the exporting thread then writes
@@ -153,13 +155,38 @@ void record_release(void *record)
 void record_put(struct span_record *record, const char *key, size_t key_bytes, struct otel_value value)
 {
     const struct limit_settings *limits = &pooled(record)->limits;
-    attributes_put(&record->arena, &record->list, key, key_bytes, value, limits->attribute_count,
+    if (record->set && attributes_have(&record->set->list, key, key_bytes))
+        record_unfold(record);
+    unsigned in_set = record->set ? record->set->list.count : 0;
+    attributes_put(&record->arena, &record->list, key, key_bytes, value, limits->attribute_count - in_set,
                    limits->attribute_value_length);
 }
 
 void record_attribute(struct span_record *record, const struct otel_attribute *attribute)
 {
     record_put(record, attribute->key, attribute->key ? strlen(attribute->key) : 0, attribute->value);
+}
+
+static void put_each(struct span_record *record, const struct otel_attribute_set *set)
+{
+    for (unsigned i = 0; i < set->list.count; i++)
+        record_attribute(record, &set->list.items[i]);
+}
+
+void record_fold(struct span_record *record, const struct otel_attribute_set *set)
+{
+    if (set_within(set, &pooled(record)->limits))
+        record->set = set;
+    else
+        put_each(record, set);
+}
+
+void record_unfold(struct span_record *record)
+{
+    const struct otel_attribute_set *set = record->set;
+    record->set = NULL;
+    if (set)
+        put_each(record, set);
 }
 
 /* Room for one more of what items points to; false at the limit. */

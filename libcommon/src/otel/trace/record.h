@@ -24,6 +24,10 @@ static inline uint32_t span_flags(uint8_t w3c, bool remote)
 
 void record_attribute(struct span_record *record, const struct otel_attribute *attribute);
 void record_put(struct span_record *record, const char *key, size_t key_bytes, struct otel_value value);
+/* The first attributes of a span: as they are, where its limits allow that. */
+void record_fold(struct span_record *record, const struct otel_attribute_set *set);
+/* One by one, for whoever reads them so. */
+void record_unfold(struct span_record *record);
 void record_event(struct span_record *record, const char *name, int64_t wall_ns,
                   const struct otel_attribute *attributes, unsigned count);
 void record_link(struct span_record *record, const struct otel_link *link);

@@ -74,6 +74,8 @@ static void record_begin(struct otel_span *span, const struct otel_tracer *trace
     record->state = span->context.state;
     record->name = text_copy(&record->arena, name ? name : "");
     record->kind = options->kind ? options->kind : OTEL_SPAN_INTERNAL;
+    if (options->set)
+        record_fold(record, options->set);
     for (unsigned i = 0; i < options->attribute_count; i++)
         record_attribute(record, &options->attributes[i]);
     for (unsigned i = 0; i < options->link_count; i++)
