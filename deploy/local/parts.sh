@@ -165,9 +165,12 @@ tracer_provider:
   processors:
     - batch:
         schedule_delay: 1000
+        max_queue_size: 8192
+        max_export_batch_size: 2048
         exporter:
           otlp_grpc:
             endpoint: http://$(address collector)
+            max_request_size: 4194304
 meter_provider:
   readers:
     - periodic:
@@ -179,9 +182,12 @@ logger_provider:
   processors:
     - batch:
         schedule_delay: 1000
+        max_queue_size: 8192
+        max_export_batch_size: 2048
         exporter:
           otlp_grpc:
             endpoint: http://$(address collector)
+            max_request_size: 4194304
 END
 }
 

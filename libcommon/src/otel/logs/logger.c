@@ -61,18 +61,59 @@ static void take_attributes(struct log_record *record, const struct otel_log *lo
     record->attributes_dropped = list.dropped;
 }
 
-static void record_fill(struct log_record *record, const struct sdk_scope *scope, const struct otel_log *log,
-                        const struct limit_settings *limits)
+/* All but what has to be copied. */
+static void record_begin(struct log_record *record, const struct sdk_scope *scope, const struct otel_log *log)
 {
     record->scope = scope;
     record->time_wall_ns = log->time_wall_ns;
     record->observed_wall_ns = log->observed_wall_ns ? log->observed_wall_ns : clock_wall_ns();
     record->severity = log->severity;
+    take_context(record, log->context);
+}
+
+static void record_fill(struct log_record *record, const struct otel_log *log, const struct limit_settings *limits)
+{
     record->severity_text = text_copy(&record->arena, log->severity_text);
     record->event_name = text_copy(&record->arena, log->event_name);
     record->body = value_copy(&record->arena, &log->body, UNLIMITED);
     take_attributes(record, log, limits);
-    take_context(record, log->context);
+}
+
+static bool is_plain(const struct otel_log *log, const struct limit_settings *limits)
+{
+    return attributes_plain(log->attributes, log->attribute_count, limits->attribute_count,
+                            limits->attribute_value_length) &&
+           value_plain(&log->body, UNLIMITED) && text_plain(log->severity_text) && text_plain(log->event_name);
+}
+
+/* Encoded from the caller's own memory. */
+static void emit_plain(const struct processors *processors, const struct sdk_scope *scope, const struct otel_log *log)
+{
+    struct log_record record = {.severity_text = log->severity_text,
+                                .event_name = log->event_name,
+                                .body = log->body,
+                                .attributes = log->attributes,
+                                .attribute_count = log->attribute_count};
+    record_begin(&record, scope, log);
+    processors_add(processors, true, encoded_log(&record, processors->encoded_count));
+}
+
+/* others: processors that take records as they are. */
+static void emit_copied(const struct logs_pipeline *pipeline, const struct sdk_scope *scope, const struct otel_log *log,
+                        bool encoded, unsigned others)
+{
+    const struct processors *processors = &pipeline->processors;
+    struct log_record *record = log_record_take(others > 0 ? others : 1);
+    record_begin(record, scope, log);
+    record_fill(record, log, &pipeline->limits);
+    unsigned dropped = record->attributes_dropped;
+    if (encoded)
+        processors_add(processors, true, encoded_log(record, processors->encoded_count));
+    if (others > 0)
+        processors_add(processors, false, record);
+    else
+        log_record_release(record);
+    tell_dropped(dropped, pipeline->limits.attribute_count);
 }
 
 static void emit(const struct logs_pipeline *pipeline, const struct sdk_scope *scope, const struct otel_log *log)
@@ -85,16 +126,10 @@ static void emit(const struct logs_pipeline *pipeline, const struct sdk_scope *s
     bool encoded = processors_want_encoded(processors);
     if (!encoded && others == 0)
         return;
-    struct log_record *record = log_record_take(others > 0 ? others : 1);
-    record_fill(record, scope, log, &pipeline->limits);
-    unsigned dropped = record->attributes_dropped;
-    if (encoded)
-        processors_add(processors, true, encoded_log(record, processors->encoded_count));
-    if (others > 0)
-        processors_add(processors, false, record);
+    if (others == 0 && is_plain(log, &pipeline->limits))
+        emit_plain(processors, scope, log);
     else
-        log_record_release(record);
-    tell_dropped(dropped, pipeline->limits.attribute_count);
+        emit_copied(pipeline, scope, log, encoded, others);
 }
 
 void otel_logger_emit(struct otel_logger *logger, const struct otel_log *log)

@@ -15,6 +15,7 @@ const char *text_copy(struct arena *arena, const char *text);
 struct attribute_list {
     struct otel_attribute *items;
     unsigned count, capacity, dropped;
+    uint64_t seen; /* private: a bit for each key, by its beginning and length; several may share one */
 };
 void attributes_set(struct arena *arena, struct attribute_list *list, const struct otel_attribute *attribute,
                     unsigned count_max, int length_max);
@@ -22,6 +23,10 @@ void attributes_set(struct arena *arena, struct attribute_list *list, const stru
 void attributes_put(struct arena *arena, struct attribute_list *list, const char *key, size_t key_bytes,
                     struct otel_value value, unsigned count_max, int length_max);
 
+/* Would a copy be the same, value for value, and without loss? False, too, when it takes more than a look to tell. */
+bool text_plain(const char *text);
+bool value_plain(const struct otel_value *value, int length_max);
+bool attributes_plain(const struct otel_attribute *attributes, unsigned count, unsigned count_max, int length_max);
 bool attributes_have(const struct attribute_list *list, const char *key, size_t key_bytes);
 
 /* Of sets: sorted by key with the last of each key, without empty keys. Returns the new count. */

@@ -75,7 +75,7 @@ struct log_record {
     enum otel_severity severity;
     const char *severity_text, *event_name; /* or NULL */
     struct otel_value body;
-    struct otel_attribute *attributes;
+    const struct otel_attribute *attributes;
     unsigned attribute_count, attributes_dropped;
     uint8_t trace_id[16], span_id[8]; /* all zero: none */
     uint32_t flags;
