@@ -52,6 +52,19 @@ static void keep(const struct log_record *record, const char *endpoint)
     all.by[all.count++] = text_copy(&all.arena, endpoint);
 }
 
+static void keep_of(const struct export_batch *batch, unsigned index, const char *endpoint)
+{
+    struct log_record record = {0};
+    if (!batch->encoded) {
+        keep(batch->logs[index], endpoint);
+        return;
+    }
+    arena_init(&record.arena, 4096);
+    encoded_read_log(batch->records[index], &record);
+    keep(&record, endpoint);
+    arena_done(&record.arena);
+}
+
 /* False when nothing changed until then. Under the lock. */
 static bool wait_change(int64_t until_ns)
 {
@@ -73,7 +86,7 @@ static struct export_result export_kept(struct exporter *exporter, const struct 
     if (all.refuses)
         result = (struct export_result){.error = "UNAVAILABLE"};
     for (unsigned i = 0; result.ok && i < batch->count; i++)
-        keep(batch->logs[i], kept->endpoint);
+        keep_of(batch, i, kept->endpoint);
     pthread_mutex_unlock(&all.lock);
     if (!result.ok)
         log_event(LOG_WARN, "telemetry is not delivered", log_text("error", result.error));
@@ -98,12 +111,14 @@ static struct exporter *open_kept(const struct exporter_settings *settings, enum
                                   size_t message_bytes)
 {
     static const struct exporter_methods methods = {"kept", export_kept, hurry, free_kept};
+    static const struct exporter_methods encoded = {"kept", export_kept, hurry, free_kept, .takes_encoded = true};
     if (strcmp(settings->endpoint, "broken") == 0) {
         snprintf(message, message_bytes, "cannot open it");
         return NULL;
     }
     struct kept *kept = mem_alloc(sizeof *kept);
-    kept->exporter = (struct exporter){&methods, signal};
+    bool takes_encoded = strcmp(settings->endpoint, "encoded") == 0;
+    kept->exporter = (struct exporter){takes_encoded ? &encoded : &methods, signal};
     kept->endpoint = settings->endpoint;
     kept->hurry_ns = CLOCK_NEVER - 1;
     all.opened++;
@@ -297,6 +312,57 @@ static void test_attributes_are_kept_within_the_limits_and_the_rest_is_counted(v
     assert_int_equal(record->attribute_count, 2);
     assert_int_equal(record->attributes_dropped, 2);
     assert_string_equal(attribute(record, "a")->text, "caf");
+}
+
+static void emit_all_kinds(void)
+{
+    const struct otel_attribute attributes[] = {
+        otel_text("plain", "val"),    otel_int("number", -2),      otel_bool("true", true),
+        otel_real("real", 0.5),       otel_text("long", "longer"), otel_text("caf\xc3\xa9", "x"),
+        otel_text("bad", "\xff"),     otel_text("plain", "again"), otel_text("", "no key"),
+        otel_bytes("bytes", "\0", 2), otel_text("empty", ""),      otel_text("null", NULL),
+    };
+    struct otel_log log = {.time_wall_ns = 1, .observed_wall_ns = 2, .severity = OTEL_INFO, .severity_text = "info"};
+    log.body = otel_value_text("b\xc3\xb6"
+                               "dy");
+    for (unsigned i = 0; i < array_count(attributes); i++)
+        for (log.attribute_count = 0; log.attribute_count <= array_count(attributes) - i; log.attribute_count++) {
+            log.attributes = attributes + i;
+            otel_logger_emit(otel_logger("test", NULL, NULL), &log);
+            log.body = otel_value_text(i % 2 ? "body" : "\xff");
+            log.event_name = i % 3 ? "event" : "\xff event";
+        }
+}
+
+static void assert_same_record(const struct log_record *a, const struct log_record *b)
+{
+    assert_int_equal(a->time_wall_ns, b->time_wall_ns);
+    assert_int_equal(a->severity, b->severity);
+    assert_string_equal(a->severity_text, b->severity_text);
+    assert_string_equal(a->event_name ? a->event_name : "", b->event_name ? b->event_name : "");
+    assert_true(value_equal(&a->body, &b->body));
+    assert_int_equal(a->attribute_count, b->attribute_count);
+    assert_int_equal(a->attributes_dropped, b->attributes_dropped);
+    assert_true(attributes_equal(a->attributes, b->attributes, a->attribute_count));
+}
+
+/* Encoded at once from the caller's memory, where that is plain, or by way of a copy. */
+static void test_an_encoded_record_says_the_same(void **state)
+{
+    (void)state;
+    settings.log_limits = (struct limit_settings){.attribute_value_length = 5, .attribute_count = 9};
+    processors[0].exporter.endpoint = "records";
+    assert_true(commit());
+    emit_all_kinds();
+    assert_true(logs_flush(soon()));
+    unsigned count = all.count;
+    processors[0].exporter.endpoint = "encoded";
+    assert_true(commit());
+    emit_all_kinds();
+    assert_true(logs_flush(soon()));
+    assert_int_equal(all.count, 2 * count);
+    for (unsigned i = 0; i < count; i++)
+        assert_same_record(&all.records[i], &all.records[count + i]);
 }
 
 static void test_every_processor_gets_every_record_once(void **state)
@@ -635,6 +701,7 @@ int main(void)
         LOG_TEST(test_unknown_time_stays_unknown_and_the_observed_one_is_now),
         LOG_TEST(test_record_joins_the_current_context_or_the_one_it_is_given),
         LOG_TEST(test_attributes_are_kept_within_the_limits_and_the_rest_is_counted),
+        LOG_TEST(test_an_encoded_record_says_the_same),
         LOG_TEST(test_every_processor_gets_every_record_once),
         LOG_TEST(test_full_queue_drops_what_does_not_fit),
         LOG_TEST(test_memory_is_used_again),

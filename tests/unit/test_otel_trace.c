@@ -11,8 +11,10 @@
 #include "common/fiber.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "common/mem.h"
 #include "common/otel/trace.h"
 #include "otel/sdk/provider.h"
+#include "otel/sdk/set.h"
 #include "otel/trace/ids.h"
 #include "otel/trace/pipeline.h"
 #include "otel/trace/sampler.h"
@@ -424,6 +426,103 @@ static void test_limits_of_nothing_allow_nothing(void **state)
     assert_int_equal(record->attribute_count + record->event_count + record->link_count, 0);
     assert_int_equal(record->attributes_dropped + record->events_dropped + record->links_dropped, 3);
     release_span();
+}
+
+/* --- sets of attributes */
+
+/* What the span of options says that has further, by an exporter of the endpoint; in the arena's memory. */
+static struct span_record span_by(const char *endpoint, const struct limit_settings *within,
+                                  const struct otel_span_options *options, const struct otel_attribute *further,
+                                  unsigned count, struct arena *arena)
+{
+    struct processor_settings processor = {.exporter.endpoint = endpoint};
+    struct sdk_settings settings = settings_with(&parent_based, within);
+    settings.span_processors = &processor;
+    commit(&settings);
+    struct otel_span span;
+    otel_span_start(&span, tracer, "with a set", options);
+    for (unsigned i = 0; i < count; i++)
+        otel_span_set(&span, further[i]);
+    otel_span_end(&span);
+    const struct export_batch *batch = test_export_await(test_exporter_at(0));
+    struct span_record record = {0};
+    if (batch->encoded) {
+        arena_init(&record.arena, 4096);
+        encoded_read_span(batch->records[0], &record);
+    } else {
+        record = *batch->spans[0];
+    }
+    struct attribute_list list = {0};
+    for (unsigned i = 0; i < record.attribute_count; i++)
+        attributes_set(arena, &list, &record.attributes[i], 1000, -1);
+    assert_int_equal(list.count, record.attribute_count); /* no key twice */
+    if (batch->encoded)
+        arena_done(&record.arena);
+    record.list.items = list.items;
+    test_export_end(test_exporter_at(0));
+    traces_stop(soon());
+    test_exporters_end();
+    test_exporters_begin(false, NULL);
+    return record;
+}
+
+static void test_a_set_is_as_if_its_attributes_were_set(void **state)
+{
+    (void)state;
+    const struct otel_attribute common[] = {otel_text("http.request.method", "GET"), otel_int("server.port", 8080),
+                                            otel_text("", "no key"), otel_text("caf\xc3\xa9", "\xff")};
+    struct otel_attribute_set *set = otel_attribute_set_new(common, array_count(common));
+    const struct otel_attribute further[] = {otel_int("http.response.status_code", 200), otel_text("more", "1234567")};
+    const struct limit_settings tight[] = {
+        limits, {4, 128, 0, 0, 0, 0}, {UNLIMITED, 4, 0, 0, 0, 0}, {0, 2, 0, 0, 0, 0}};
+    static const char *const ends[] = {"records", "encoded"};
+    struct arena arena;
+    arena_init(&arena, 4096);
+    for (unsigned i = 0; i < 2 * array_count(tight); i++) {
+        struct span_record by_set = span_by(ends[i % 2], &tight[i / 2], &(struct otel_span_options){.set = set},
+                                            further, array_count(further), &arena);
+        struct span_record one_by_one =
+            span_by(ends[i % 2], &tight[i / 2],
+                    &(struct otel_span_options){.attributes = set->list.items, .attribute_count = 3}, further,
+                    array_count(further), &arena);
+        assert_int_equal(by_set.attribute_count, one_by_one.attribute_count);
+        assert_int_equal(by_set.attributes_dropped, one_by_one.attributes_dropped);
+        for (unsigned a = 0; a < by_set.attribute_count; a++) {
+            const struct otel_attribute *other = attribute_of(&one_by_one, by_set.attributes[a].key);
+            assert_non_null(other);
+            assert_true(value_equal(&by_set.attributes[a].value, &other->value));
+        }
+    }
+    arena_done(&arena);
+    otel_attribute_set_free(set);
+    otel_attribute_set_free(NULL);
+}
+
+static void test_what_is_set_later_counts_more_than_a_set(void **state)
+{
+    (void)state;
+    const struct otel_attribute common[] = {otel_text("name", "first"), otel_text("name", "common"), otel_int("n", 1)};
+    struct otel_attribute_set *set = otel_attribute_set_new(common, array_count(common));
+    const struct otel_attribute mine[] = {otel_text("name", "mine")};
+    const struct otel_span_options with_set = {.set = set},
+                                   with_both = {.set = set, .attributes = mine, .attribute_count = 1};
+    struct arena arena;
+    arena_init(&arena, 4096);
+    for (unsigned i = 0; i < 2; i++) {
+        const char *end = i ? "encoded" : "records";
+        struct span_record alone = span_by(end, &limits, &with_set, NULL, 0, &arena);
+        assert_int_equal(alone.attribute_count, 2);
+        assert_string_equal(attribute_of(&alone, "name")->value.text, "common");
+        struct span_record given = span_by(end, &limits, &with_both, NULL, 0, &arena);
+        assert_int_equal(given.attribute_count, 2);
+        assert_string_equal(attribute_of(&given, "name")->value.text, "mine");
+        struct span_record later = span_by(end, &limits, &with_set, mine, 1, &arena);
+        assert_int_equal(later.attribute_count, 2);
+        assert_string_equal(attribute_of(&later, "name")->value.text, "mine");
+        assert_int_equal(attribute_of(&later, "n")->value.integer, 1);
+    }
+    arena_done(&arena);
+    otel_attribute_set_free(set);
 }
 
 static void test_a_link_to_nowhere_needs_something_to_tell(void **state)
@@ -1111,6 +1210,8 @@ int main(void)
         test(test_an_exception_is_an_event),
         test(test_what_is_beyond_the_limits_is_counted),
         test(test_limits_of_nothing_allow_nothing),
+        test(test_a_set_is_as_if_its_attributes_were_set),
+        test(test_what_is_set_later_counts_more_than_a_set),
         test(test_a_link_to_nowhere_needs_something_to_tell),
         test(test_a_large_span_leaves_nothing_to_the_next),
         test(test_entering_makes_a_span_current_until_its_end),

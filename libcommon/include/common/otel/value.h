@@ -108,9 +108,9 @@ static inline struct otel_attribute otel_reals(const char *key, const double *re
     return (struct otel_attribute){key, {.type = OTEL_REALS, .count = count, .reals = reals}};
 }
 
-/* Attributes that are given over and over, as those of all spans of one route: checked, copied and encoded once. Does not
- * change; the last of equal keys counts, those with an empty or NULL key are left out. Freed when nobody uses it any
- * more; NULL is allowed. */
+/* Attributes that are given over and over, as those of all spans of one route: checked, copied and encoded once. Does
+ * not change; the last of equal keys counts, those with an empty or NULL key are left out. Freed when nobody uses it
+ * any more; NULL is allowed. */
 struct otel_attribute_set *otel_attribute_set_new(const struct otel_attribute *attributes, unsigned count);
 void otel_attribute_set_free(struct otel_attribute_set *set);
 

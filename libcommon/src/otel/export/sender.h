@@ -24,7 +24,8 @@ struct attempt {
     const char *odd;             /* done, but the answer cannot be read: why; static */
 };
 
-/* A transport may hold on to a message after the attempt, when that was given up: the next one then gets another body. */
+/* A transport may hold on to a message after the attempt, when that was given up: the next one then gets another body.
+ */
 struct request_body {
     _Atomic(unsigned) users;
     struct buffer room;
@@ -39,9 +40,9 @@ struct sender {
     struct endpoint endpoint;
     struct patience patience;
     struct report report;
-    struct request_body *body; /* whose memory the message is in; NULL before the first */
+    struct request_body *body;   /* whose memory the message is in; NULL before the first */
     struct otlp_message request; /* that is being sent */
-    int64_t not_before_ns; /* the receiver asked not to come earlier */
+    int64_t not_before_ns;       /* the receiver asked not to come earlier */
 };
 
 struct transport {

@@ -64,7 +64,7 @@ struct otel_bound_counter *series_active(const struct call *call);
 struct call_site {
     struct call key;
     struct otel_attribute_set *constants;
-    struct otel_bound_counter *active;          /* HTTP: counts requests while they run */
+    struct otel_bound_counter *active;         /* HTTP: counts requests while they run */
     _Atomic(const struct call_series *) usual; /* of the call that ended last, without an error */
 };
 /* NULL when there are too many of them. */

@@ -68,8 +68,8 @@ static unsigned attributes(const struct call *call, const char *error_type, stru
 
 #define MESSAGING(span_kind, duration_name, duration_description)                                                      \
     {                                                                                                                  \
-        .kind = (span_kind), .name = name, .constants = constants, .begin = begin, .end = end, .error = error, .attributes = attributes,       \
-        .duration = {(duration_name), (duration_description), call_seconds, CALL_SECONDS},                             \
+        .kind = (span_kind), .name = name, .constants = constants, .begin = begin, .end = end, .error = error,         \
+        .attributes = attributes, .duration = {(duration_name), (duration_description), call_seconds, CALL_SECONDS},   \
     }
 
 static const char operation_duration[] = "messaging.client.operation.duration";

@@ -79,8 +79,8 @@ struct otlp_message encoded_attributes(struct arena *arena, const struct otel_at
 /* export/decode.c: fills an empty record; its memory is in out's arena. */
 void encoded_read_span(const struct encoded_record *record, struct span_record *out);
 void encoded_read_log(const struct encoded_record *record, struct log_record *out);
-/* ExportTraceServiceRequest, ExportMetricsServiceRequest or ExportLogsServiceRequest, grouped by scope; size 0 when there
- * is nothing to tell. In room's memory, whatever that held before. */
+/* ExportTraceServiceRequest, ExportMetricsServiceRequest or ExportLogsServiceRequest, grouped by scope; size 0 when
+ * there is nothing to tell. In room's memory, whatever that held before. */
 struct otlp_message otlp_encode(struct buffer *room, const struct export_batch *batch);
 /* The same as one OTLP/JSON object (hex ids, 64-bit integers as text), without newline. */
 void otlp_encode_json(struct buffer *out, const struct export_batch *batch);
