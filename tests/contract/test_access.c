@@ -964,13 +964,14 @@ static void test_several_replicas_make_one_first_admin(void **state)
     answer_done(&answer);
 }
 
-static void test_an_admin_keeps_the_password_and_a_squatter_does_not(void **state)
+static void test_the_admins_password_is_that_of_the_settings_and_so_is_a_squatters(void **state)
 {
     (void)state;
     char ignored[1024];
     write_file(password_file, "another password");
     restart_user_service_with(NULL);
-    token_for(ADMIN, "a first password", ignored, sizeof ignored);
+    expect_login("10.2.0.2", ADMIN, "a first password", 401);
+    token_for(ADMIN, "another password", ignored, sizeof ignored);
     snprintf(admin_setting, sizeof admin_setting, "AUTH_BOOTSTRAP_ADMIN_EMAIL=OTHER@example.com");
     restart_user_service_with(NULL);
     expect_login("10.2.0.1", "other@example.com", "password of other@example.com", 401);
@@ -1021,7 +1022,7 @@ int main(void)
         cmocka_unit_test(test_wrong_logins_are_throttled_by_account_and_by_address),
         cmocka_unit_test(test_64_logins_at_once_take_the_memory_of_two),
         cmocka_unit_test(test_several_replicas_make_one_first_admin),
-        cmocka_unit_test(test_an_admin_keeps_the_password_and_a_squatter_does_not),
+        cmocka_unit_test(test_the_admins_password_is_that_of_the_settings_and_so_is_a_squatters),
         cmocka_unit_test(test_bad_tokens_are_unauthorized_at_the_gateway),
         cmocka_unit_test(test_keys_are_rotated_while_everybody_is_served), /* what comes now has another key */
         cmocka_unit_test(test_no_log_tells_a_token_or_a_password),
