@@ -198,6 +198,7 @@ tracer_provider:
         exporter:
           otlp_grpc:
             endpoint: {{ $endpoint }}
+            timeout: 30000
 meter_provider:
   readers:
     - periodic:
@@ -205,6 +206,7 @@ meter_provider:
         exporter:
           otlp_grpc:
             endpoint: {{ $endpoint }}
+            timeout: 30000
 logger_provider:
   processors:
     - batch:
@@ -212,6 +214,7 @@ logger_provider:
         exporter:
           otlp_grpc:
             endpoint: {{ $endpoint }}
+            timeout: 30000
 {{- end }}
 {{- end }}
 
@@ -235,10 +238,6 @@ processors:
     check_interval: 1s
     limit_mib: {{ .Values.collector.memoryMiB }}
     spike_limit_mib: {{ div .Values.collector.memoryMiB 5 }}
-  batch:
-    timeout: 1s
-    send_batch_size: 512
-    send_batch_max_size: 1024
 exporters:
   {{- if .Values.collector.endpoint }}
   {{ $otlp }}:
@@ -251,8 +250,17 @@ exporters:
     headers:
       {{- toYaml . | nindent 6 }}
     {{- end }}
+    # What a service has sent is answered when it has been passed on: a Collector that is killed takes nothing along, and the
+    # service sends again.
     sending_queue:
       queue_size: 200
+      wait_for_result: true
+      batch:
+        flush_timeout: 100ms
+        min_size: 512
+        max_size: 1024
+    retry_on_failure:
+      enabled: false
   {{- end }}
   {{- with .Values.collector.exporters }}
   {{- toYaml . | nindent 2 }}
@@ -280,7 +288,7 @@ service:
     {{- range list "traces" "metrics" "logs" }}
     {{ . }}:
       receivers: [otlp]
-      processors: [memory_limiter, batch]
+      processors: [memory_limiter]
       exporters: {{ toJson $exporters }}
     {{- end }}
 {{- end }}
