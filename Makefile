@@ -317,9 +317,25 @@ $(IMAGE_DIR)/%.tar: $(IMAGE_DIR)/root/%
 $(IMAGE_DIR)/%.spdx.json: $(IMAGE_DIR)/%.tar $(BUILD)/release/bin/%.map
 	$(Q)$(of_image) deploy/images/sbom $(BUILD)/release/bin/$* $(IMAGE_DIR)/root/$* $< > $@
 
+# What the tests on a cluster bring along, in images of their own: the receiver of telemetry and the client.
+E2E_IMAGES := otlp-collector load
+
+$(BUILD)/release/bin/load: $(patsubst %.c,$(BUILD)/release/obj/%.o,tests/e2e/load.c tests/load/client.c) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(link) $(CC) $(LDFLAGS) -s -o $@ $(filter %.o %.a,$^) $(LIBS)
+
+E2E_DIR := $(BUILD)/e2e-images
+
+e2e-images: images
+	@$(MAKE) --no-print-directory MODE=release IMAGE_DIR=$(E2E_DIR) $(E2E_IMAGES:%=$(E2E_DIR)/%.tar)
+
+# NAMESPACE= RELEASE= VALUES='file ...' LOAD='command that takes an image tar' ONLY='step ...' RATE= KEEP=1; KUBECONFIG as usual.
+e2e: e2e-images build/chart-tools/.done ## the tests on a real Kubernetes: install, upgrade, drain and kill under load, uninstall (LOAD= VALUES= ONLY=)
+	@IMAGE_PREFIX='$(IMAGE_PREFIX)' TARS='$(SERVICES:%=$(IMAGE_DIR)/%.tar) $(E2E_IMAGES:%=$(E2E_DIR)/%.tar)' tests/e2e/run $(ONLY)
+
 always:
 
-.PHONY: images image-roots always
+.PHONY: images image-roots e2e e2e-images always
 
 # --- checks ----------------------------------------------------------------------------------
 

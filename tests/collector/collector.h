@@ -36,7 +36,8 @@ enum {
     TRACE_ID_BYTES = 16,
     SPAN_ID_BYTES = 8,
     MESSAGE_BYTES_MAX = 16 << 20, /* as it comes, and again unpacked from gzip */
-    TRACES_MAX = 1000,
+    TRACES = 1000,                /* kept unless the options say otherwise */
+    TRACES_MAX = 100000,
     TRACE_SPANS_MAX = 512,
     TRACE_BYTES_MAX = 4 << 20,
     STORE_BYTES_MAX = 256 << 20, /* of all spans together; the same for the logs */
@@ -199,7 +200,7 @@ enum { BUCKETS = 1024 };
 
 struct store {
     struct list traces, trace_buckets[BUCKETS];
-    unsigned trace_count;
+    unsigned trace_count, traces_max;
     struct list logs;
     unsigned log_count;
     size_t span_bytes, log_bytes;
@@ -209,7 +210,7 @@ struct store {
 /* FNV-1a; hash is 0 or that of what stands before. */
 uint64_t digest(uint64_t hash, const void *data, size_t bytes);
 
-void store_init(struct store *store);
+void store_init(struct store *store, unsigned traces_max);
 void store_wipe(struct store *store);
 /* Finds or makes it and takes a reference. resource and scope: a Resource… and a Scope… message of any signal. */
 struct origin *origin_take(struct store *store, struct arena *arena, struct bytes resource, struct bytes scope);

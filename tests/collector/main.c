@@ -24,6 +24,7 @@ static const char help[] =
     "  --tls-key FILE    PEM\n"
     "  --client-ca FILE  PEM; clients must then have a certificate of it\n"
     "  --fault JSON      as POST /faults takes it; may be given several times\n"
+    "  --traces N        how many are kept, 1 to 100000, default 1000\n"
     "  --discard         accept without a look and keep nothing, for load tests\n"
     "  --quiet           no log lines\n"
     "  --help\n"
@@ -42,6 +43,7 @@ struct options {
     struct tls_files tls;
     const char *faults[STARTING_FAULTS_MAX];
     unsigned fault_count;
+    long traces;
     bool quiet, discard;
 };
 
@@ -194,17 +196,12 @@ static void begin_in_fiber(struct loop_task *task)
 static bool read_options(int argc, char **argv, struct options *options)
 {
     static const struct option table[] = {
-        {"grpc", required_argument, NULL, 'g'},
-        {"http", required_argument, NULL, 'h'},
-        {"page", required_argument, NULL, 'p'},
-        {"tls-cert", required_argument, NULL, 'c'},
-        {"tls-key", required_argument, NULL, 'k'},
-        {"client-ca", required_argument, NULL, 'a'},
-        {"fault", required_argument, NULL, 'f'},
-        {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, '?'},
-        {"discard", no_argument, NULL, 'd'},
-        {NULL, 0, NULL, 0},
+        {"grpc", required_argument, NULL, 'g'},    {"http", required_argument, NULL, 'h'},
+        {"page", required_argument, NULL, 'p'},    {"tls-cert", required_argument, NULL, 'c'},
+        {"tls-key", required_argument, NULL, 'k'}, {"client-ca", required_argument, NULL, 'a'},
+        {"fault", required_argument, NULL, 'f'},   {"traces", required_argument, NULL, 't'},
+        {"quiet", no_argument, NULL, 'q'},         {"help", no_argument, NULL, '?'},
+        {"discard", no_argument, NULL, 'd'},       {NULL, 0, NULL, 0},
     };
     const char **texts[] = {['g'] = &options->grpc,    ['h'] = &options->http,
                             ['p'] = &options->page,    ['c'] = &options->tls.certificate,
@@ -217,6 +214,8 @@ static bool read_options(int argc, char **argv, struct options *options)
             options->quiet = true;
         else if (letter == 'd')
             options->discard = true;
+        else if (letter == 't')
+            options->traces = strtol(optarg, NULL, 10);
         else if (letter != 'f')
             *texts[letter] = optarg;
         else if (options->fault_count < STARTING_FAULTS_MAX)
@@ -224,8 +223,8 @@ static bool read_options(int argc, char **argv, struct options *options)
         else
             return false;
     }
-    return optind == argc && !options->tls.certificate == !options->tls.key &&
-           (options->tls.certificate || !options->tls.client_ca);
+    return optind == argc && options->traces >= 1 && options->traces <= TRACES_MAX &&
+           !options->tls.certificate == !options->tls.key && (options->tls.certificate || !options->tls.client_ca);
 }
 
 static bool are_addresses(const struct options *options)
@@ -259,7 +258,7 @@ static int run(struct house *house)
     }
     collector->worker.loop = loop;
     faults_init(&collector->faults);
-    store_init(&collector->store);
+    store_init(&collector->store, (unsigned)house->options.traces);
     series_init(&collector->series);
     waiters_init(&collector->waiters);
     house->signals = (struct loop_watch){.ready = signalled, .fd = block_signals()};
@@ -278,7 +277,7 @@ static int run(struct house *house)
 int main(int argc, char **argv)
 {
     static struct house house = {
-        .options = {.grpc = "127.0.0.1:4317", .http = "127.0.0.1:4318", .page = "127.0.0.1:16686"},
+        .options = {.grpc = "127.0.0.1:4317", .http = "127.0.0.1:4318", .page = "127.0.0.1:16686", .traces = TRACES},
     };
     bool asks_for_help = argc == 2 && strcmp(argv[1], "--help") == 0;
     if (asks_for_help || !read_options(argc, argv, &house.options) || !are_addresses(&house.options)) {

@@ -12,9 +12,9 @@ uint64_t digest(uint64_t hash, const void *data, size_t bytes)
     return hash;
 }
 
-void store_init(struct store *store)
+void store_init(struct store *store, unsigned traces_max)
 {
-    *store = (struct store){0};
+    *store = (struct store){.traces_max = traces_max};
     list_init(&store->traces);
     list_init(&store->logs);
     for (unsigned i = 0; i < BUCKETS; i++) {
@@ -121,7 +121,7 @@ static struct kept_trace *trace_new_or_known(struct store *store, struct counts 
     struct kept_trace *trace = store_trace(store, id);
     if (trace)
         return trace;
-    if (store->trace_count == TRACES_MAX)
+    if (store->trace_count == store->traces_max)
         drop_oldest_trace(store, counts);
     trace = mem_alloc(sizeof *trace);
     memcpy(trace->id, id, TRACE_ID_BYTES);

@@ -1483,6 +1483,25 @@ static void test_it_ends_while_requests_hang(void **state)
     collector_start(&collector);
 }
 
+static void test_as_many_traces_are_kept_as_asked_for(void **state)
+{
+    (void)state;
+    TRACE(ScopeSpans) * scope;
+    EXPORT_TRACES *export = traces_of("tester", &scope);
+    for (unsigned trace = 1; trace <= 3; trace++)
+        span(scope, trace, 1, 0, "work");
+    collector_stop(&collector);
+    collector.options[0] = "--traces";
+    collector.options[1] = "2";
+    collector_start(&collector);
+    assert_posted("/v1/traces", packed(export));
+    assert_int_equal(collector_count(&collector, "kept.traces"), 2);
+    assert_int_equal(collector_count(&collector, "dropped.traces"), 1);
+    collector_stop(&collector);
+    collector.options[0] = NULL;
+    collector_start(&collector);
+}
+
 static int status_of(const char *const *arguments)
 {
     char program[600];
@@ -1517,6 +1536,7 @@ static void test_wrong_options_are_told(void **state)
                                                 "--tls-cert", "/none", "--tls-key", "/none", NULL}),
                      2);
     assert_int_equal(status_of((const char *[]){"otlp-collector", "--fault", "{}", NULL}), 2);
+    assert_int_equal(status_of((const char *[]){"otlp-collector", "--traces", "0", NULL}), 2);
 }
 
 /* --- TLS, with a collector of its own */
@@ -1635,6 +1655,7 @@ int main(void)
         TEST(test_the_pages_load_nothing_from_elsewhere),
         TEST(test_it_starts_again_on_its_ports),
         TEST(test_it_ends_while_requests_hang),
+        TEST(test_as_many_traces_are_kept_as_asked_for),
         TEST(test_wrong_options_are_told),
     };
     const struct CMUnitTest tls_tests[] = {

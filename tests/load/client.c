@@ -68,7 +68,7 @@ struct connection {
     struct errand *errand;
     int fd; /* -1: not connected */
     unsigned port;
-    bool connecting;
+    bool connecting, proven; /* proven: it has answered */
     size_t got;
     size_t request_bytes;
     char request[LOAD_REQUEST_BYTES_MAX], answer[ANSWER_BYTES_MAX + 1];
@@ -160,6 +160,8 @@ static void lost(struct run *run, struct connection *connection)
         return;
     if (!refused)
         count(&run->load->resent);
+    if (!connection->proven)
+        count(&run->load->unconnected);
     if (begun)
         errand_end(run, errand, 0, "");
     else
@@ -186,12 +188,15 @@ static void dial(struct run *run, struct connection *connection)
     if (atomic_load_explicit(&run->load->away[run->next_port], memory_order_relaxed))
         next_port(run);
     connection->port = run->next_port;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = run->plan->address};
     address.sin_port = htons((uint16_t)run->plan->ports[connection->port]);
+    if (address.sin_addr.s_addr == 0)
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert(connection->fd >= 0);
     setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     connection->connecting = true;
+    connection->proven = false;
     connection->got = 0;
     if (connect(connection->fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS) {
         lost(run, connection);
@@ -238,6 +243,7 @@ static void take_answer(struct run *run, struct connection *connection, const ch
     int status = atoi(connection->answer + 9);
     bool close_it = says_close(connection->answer, body);
     connection->errand = NULL;
+    connection->proven = true;
     if (status == 503 && run->plan->busy_again_ms > 0) {
         count(&run->load->refused);
         ask_later(run, errand, run->plan->busy_again_ms);

@@ -3,10 +3,11 @@
  *
  * In the open loop a request's time counts from when it was due, whether or not a connection was free then. A request
  * whose connection ended before a byte of the answer came is sent again: what is sent here is safe to repeat. A port
- * that refuses connections is left for the next one. Everything stays on 127.0.0.1. */
+ * that refuses connections is left for the next one. Everything stays on 127.0.0.1, unless the plan says otherwise. */
 #ifndef TESTS_LOAD_CLIENT_H
 #define TESTS_LOAD_CLIENT_H
 
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,6 +24,7 @@ struct load_times {
 double load_percentile_ms(const struct load_times *times, double part);
 
 struct load_plan {
+    struct in_addr address; /* zeros: 127.0.0.1 */
     int ports[LOAD_PORTS_MAX];
     unsigned port_count;
     unsigned connections;  /* at most; in the closed loop all are busy */
@@ -47,7 +49,8 @@ struct load {
     atomic_uint_fast64_t other;   /* another status */
     atomic_uint_fast64_t failed;  /* no answer */
     atomic_uint_fast64_t resent;
-    int last_other; /* status; the same below: when it has ended */
+    atomic_uint_fast64_t unconnected; /* connections that were refused, or ended before they answered anything */
+    int last_other;                   /* status; the same below: when it has ended */
     struct load_times taken_times, refused_times;
     int64_t took_ns;
 };
