@@ -55,7 +55,9 @@ void server_run_soon(struct http_server *server)
     loop_timer_start(server->loop, &server->run_timer, loop_now_ns(server->loop));
 }
 
-/* A run takes 32 connections at most; the others have theirs in the next turn, behind what has ended meanwhile. */
+/* A run takes 32 connections at most; the others have theirs in the next turn, behind what has ended meanwhile. After
+ * one that turned somebody away the next is a millisecond later, unless an answer waits: else each refusal would wake
+ * the loop, and take the processor from those who work. */
 void server_run(struct http_server *server)
 {
     uint64_t refused = server->stats.refused_requests;
