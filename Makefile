@@ -201,7 +201,7 @@ $(BENCH_OVERLOAD): $(OUT)/obj/tests/load/bench_overload.o $(TEST_HELP) $(LIB)
 	$(Q)$(CC) $(CFLAGS_$(MODE)) -pie -o $@ $(filter %.o %.a,$^) $(LIBS_TEST)
 endif
 
-bench-overload: ## ten times more load than the shop can do (SECONDS_EACH=10 PATTERN=orders, reads or mixed FACTOR=10)
+bench-overload: ## ten times more load than the shop can do (SECONDS_EACH=5 ROUNDS=3 PATTERN=orders, reads or mixed FACTOR=10)
 	@$(MAKE) --no-print-directory MODE=release all $(BENCH_OVERLOAD)
 	@$(BENCH_OVERLOAD)
 

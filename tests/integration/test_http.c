@@ -1410,44 +1410,156 @@ static void test_one_connection_too_many_is_told_so(void **state)
     stop(&house);
 }
 
-static void test_one_request_too_many_is_told_so(void **state)
+/* Two requests hold the only two places. */
+static void start_full(struct house *house, int fds[2])
 {
-    (void)state;
-    struct house house;
     struct http_settings settings = usual();
     settings.requests_max = 2;
-    start(&house, settings);
-    struct reply reply;
-    int fds[2];
+    start(house, settings);
     unsigned two = 2;
-    for (unsigned i = 0; i < 2; i++) {
-        fds[i] = connect_to(&house);
+    for (unsigned i = 0; i < two; i++) {
+        fds[i] = connect_to(house);
         put(fds[i], "GET /gated HTTP/1.1\r\n" HOST "\r\n");
     }
-    in_house(&house, await_gate, &two);
-    int fd = connect_to(&house);
-    put(fd, "GET /health HTTP/1.1\r\n" HOST "\r\n");
-    assert_true(get_reply(fd, &reply, false));
-    assert_problem(&reply, 503, "Too many requests are in work.");
-    assert_header(&reply, "Retry-After", "1");
-    assert_header(&reply, "Connection", NULL);
-    put(fd, "POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\n\r\n{}");
-    assert_true(get_reply(fd, &reply, false));
-    assert_problem(&reply, 503, "Too many requests are in work.");
-    put(fd, "GET /alive HTTP/1.1\r\n" HOST "\r\n"); /* a probe is never refused */
-    assert_true(get_reply(fd, &reply, false));
-    assert_body(&reply, 200, "OK");
-    in_house(&house, open_gate, &two);
-    for (unsigned i = 0; i < 2; i++) {
+    in_house(house, await_gate, &two);
+}
+
+static void end_full(struct house *house, const int fds[2])
+{
+    struct reply reply;
+    unsigned two = 2;
+    in_house(house, open_gate, &two);
+    for (unsigned i = 0; i < two; i++) {
         assert_true(get_reply(fds[i], &reply, false));
         assert_body(&reply, 200, "through");
         close(fds[i]);
     }
+}
+
+static void assert_turned_away(int fd, const char *request, const char *path)
+{
+    struct reply reply;
+    char instance[64];
+    snprintf(instance, sizeof instance, "\"instance\":\"%s\"", path);
+    put(fd, request);
+    assert_true(get_reply(fd, &reply, false));
+    assert_problem(&reply, 503, "\"title\":\"Service Unavailable\"");
+    assert_problem(&reply, 503, "Too many requests are in work.");
+    assert_problem(&reply, 503, instance);
+    assert_header(&reply, "Retry-After", "1");
+    assert_header(&reply, "Connection", NULL);
+}
+
+static void test_one_request_too_many_is_told_so(void **state)
+{
+    (void)state;
+    struct house house;
+    struct reply reply;
+    int fds[2];
+    start_full(&house, fds);
+    int fd = connect_to(&house);
+    assert_turned_away(fd, "GET /health HTTP/1.1\r\n" HOST "\r\n", "/health");
+    assert_turned_away(fd, "POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\n\r\n{}", "/echo");
+    put(fd, "GET /alive HTTP/1.1\r\n" HOST "\r\n"); /* a probe is never refused */
+    assert_true(get_reply(fd, &reply, false));
+    assert_body(&reply, 200, "OK");
+    end_full(&house, fds);
     put(fd, "GET /health HTTP/1.1\r\n" HOST "\r\n");
     assert_true(get_reply(fd, &reply, false));
     assert_body(&reply, 200, "OK");
     close(fd);
     assert_int_equal(stats_of(&house).refused_requests, 2);
+    stop(&house);
+}
+
+static unsigned count_of(const char *text, const char *part)
+{
+    unsigned count = 0;
+    for (; (text = strstr(text, part)); text += strlen(part))
+        count++;
+    return count;
+}
+
+static void test_who_is_turned_away_in_one_second_shares_a_trace_and_a_log_line(void **state)
+{
+    (void)state;
+    enum { TIMES = 50 };
+    struct house house;
+    struct reply reply;
+    int fds[2], saved = dup(STDERR_FILENO);
+    char trace[64] = "", log[65536], path[] = "/tmp/bodega-log-XXXXXX";
+    int file = mkstemp(path);
+    unlink(path);
+    dup2(file, STDERR_FILENO);
+    log_init("test", LOG_WARN);
+    start_full(&house, fds);
+    int fd = connect_to(&house);
+    unsigned traces = 0;
+    int64_t begin_ns = clock_now_ns();
+    for (unsigned i = 0; i < TIMES; i++) {
+        put(fd, i % 2 ? "GET /health HTTP/1.1\r\n" HOST "\r\n" : "GET /things/7 HTTP/1.1\r\n" HOST "\r\n");
+        assert_true(get_reply(fd, &reply, false));
+        assert_problem(&reply, 503, i % 2 ? "\"instance\":\"/health\"" : "\"instance\":\"/things/7\"");
+        const char *now = header_of(&reply, "traceresponse");
+        traces += strcmp(trace, now) != 0;
+        snprintf(trace, sizeof trace, "%s", now);
+    }
+    int64_t seconds = (clock_now_ns() - begin_ns) / NS_PER_S;
+    close(fd);
+    end_full(&house, fds);
+    stop(&house);
+    log_init("test", LOG_OFF);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    ssize_t bytes = pread(file, log, sizeof log - 1, 0);
+    close(file);
+    log[bytes > 0 ? bytes : 0] = '\0';
+    assert_in_range(traces, 1, seconds + 1);
+    assert_int_equal(count_of(log, "requests are turned away"), traces);
+    trace[35] = '\0';
+    assert_non_null(strstr(log, trace + 3));
+}
+
+/* A client that asks again at once has its answer a millisecond later, and costs no more than that. */
+static void test_a_server_that_turns_away_rests_between_looks(void **state)
+{
+    (void)state;
+    enum { TIMES = 100 };
+    struct house house;
+    int fds[2];
+    start_full(&house, fds);
+    int fd = connect_to(&house);
+    int64_t begin_ns = clock_now_ns();
+    for (unsigned i = 0; i < TIMES; i++)
+        assert_turned_away(fd, "GET /health HTTP/1.1\r\n" HOST "\r\n", "/health");
+    assert_true(clock_now_ns() - begin_ns >= TIMES * NS_PER_MS * 8 / 10);
+    close(fd);
+    end_full(&house, fds);
+    stop(&house);
+}
+
+/* The request has come when the drain begins. */
+static void ask_and_drain(struct house *house, void *arg)
+{
+    put(*(int *)arg, "GET /health HTTP/1.1\r\n" HOST "\r\n");
+    drain(house, NULL);
+}
+
+static void test_who_is_turned_away_while_the_server_drains_is_told_to_go(void **state)
+{
+    (void)state;
+    struct house house;
+    struct reply reply;
+    int fds[2];
+    start_full(&house, fds);
+    int fd = connect_to(&house);
+    assert_turned_away(fd, "GET /health HTTP/1.1\r\n" HOST "\r\n", "/health");
+    in_house(&house, ask_and_drain, &fd);
+    assert_true(get_reply(fd, &reply, false));
+    assert_problem(&reply, 503, "Too many requests are in work.");
+    assert_header(&reply, "Connection", "close");
+    close(fd);
+    end_full(&house, fds);
     stop(&house);
 }
 
@@ -1783,6 +1895,9 @@ int main(void)
         cmocka_unit_test(test_an_answer_that_nobody_reads_is_given_up),
         cmocka_unit_test(test_one_connection_too_many_is_told_so),
         cmocka_unit_test(test_one_request_too_many_is_told_so),
+        cmocka_unit_test(test_who_is_turned_away_in_one_second_shares_a_trace_and_a_log_line),
+        cmocka_unit_test(test_a_server_that_turns_away_rests_between_looks),
+        cmocka_unit_test(test_who_is_turned_away_while_the_server_drains_is_told_to_go),
         cmocka_unit_test(test_a_crowd_of_requests_does_not_hold_up_those_in_work),
         cmocka_unit_test(test_a_crowd_that_comes_just_before_the_end_is_served),
         cmocka_unit_test(test_accepting_goes_on_after_descriptors_ran_out),

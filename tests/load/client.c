@@ -353,7 +353,7 @@ static void wait_for_events(struct run *run, int64_t now_ns)
         until_ns = run->next_due_ns;
     if (!list_empty(&run->later) && !list_empty(&run->idle) && until_ns > now_ns + NS_PER_MS)
         until_ns = now_ns + NS_PER_MS;
-    int64_t left_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+    int64_t left_ns = until_ns > now_ns && !run->plan->wakeful ? until_ns - now_ns : 0;
     const struct timespec limit = {.tv_sec = left_ns / NS_PER_S, .tv_nsec = left_ns % NS_PER_S};
     int ready = epoll_pwait2(run->epoll, events, EVENTS, &limit, NULL);
     for (int i = 0; i < ready; i++) {

@@ -32,6 +32,7 @@ struct load_plan {
     uint64_t count;        /* of requests; 0: until stop */
     int64_t duration_ms;   /* no new ones after it; 0: no such end */
     int64_t busy_again_ms; /* a 503 is asked again after so long; 0: it is an answer */
+    bool wakeful;          /* never sleeps: nobody spends time on waking it; wants a processor of its own */
     int64_t give_up_ms;    /* without an answer for so long, a request has failed */
     /* Writes request number (0, 1, ...) into out and returns its bytes. */
     size_t (*write)(void *arg, uint64_t number, char out[LOAD_REQUEST_BYTES_MAX]);

@@ -3,7 +3,7 @@
 
 #include "common/limit.h"
 
-enum { MS = 1000000, LEAST = 128, FIRST = 256 };
+enum { MS = 1000000, LEAST = 64, FIRST = 256 };
 
 struct day {
     struct limit limit;
@@ -68,6 +68,17 @@ static void test_slow_requests_lower_the_limit_down_to_the_least(void **state)
     assert_in_range(limit_now(&day.limit), LEAST, before - 1);
     for (unsigned i = 0; i < 50; i++)
         window(&day, 1000, 30);
+    assert_int_equal(limit_now(&day.limit), LEAST);
+}
+
+/* Who is let in while a limit is too high waits long; so it is not for long. */
+static void test_a_crowd_has_the_limit_at_its_least_within_three_tenths_of_a_second(void **state)
+{
+    (void)state;
+    struct day day;
+    begin(&day, 4096, 20);
+    for (unsigned i = 0; i < 3; i++)
+        window(&day, 1000, 100);
     assert_int_equal(limit_now(&day.limit), LEAST);
 }
 
@@ -166,6 +177,7 @@ int main(void)
         cmocka_unit_test(test_no_more_than_the_limit_are_let_in),
         cmocka_unit_test(test_without_a_target_the_limit_stays),
         cmocka_unit_test(test_slow_requests_lower_the_limit_down_to_the_least),
+        cmocka_unit_test(test_a_crowd_has_the_limit_at_its_least_within_three_tenths_of_a_second),
         cmocka_unit_test(test_quick_requests_raise_the_limit_while_some_are_turned_away),
         cmocka_unit_test(test_a_limit_that_was_lowered_recovers_by_itself),
         cmocka_unit_test(test_a_hiccup_that_fits_lowers_nothing),

@@ -6,8 +6,8 @@
  * handed out belong to the request's arena. Loop thread only. The server itself answers: unknown path 404, known path
  * with another method 405 + Allow, OPTIONS 204 + Allow, HEAD like GET without body, body over the limit 413, other
  * content type on POST and PUT with a body 415, bad percent-encoding 400, URI 414, headers 431, too many requests 503 +
- * Retry-After (these are counted, and seen by no middleware). Every answer carries traceresponse. Source: RFC 9110,
- * 9112, 9457; W3C Trace Context. */
+ * Retry-After (counted, seen by no middleware; those of a second share a trace and a log line). Every answer carries
+ * traceresponse. Source: RFC 9110, 9112, 9457; W3C Trace Context. */
 #ifndef COMMON_HTTP_H
 #define COMMON_HTTP_H
 

@@ -2,12 +2,12 @@
  *
  * More than enough work in progress makes nothing faster, it only makes everybody wait. So a limit looks at how long
  * its requests take. When most of a tenth of a second's took longer than the target, and somebody was turned away,
- * there is a queue, here or behind, and fewer are let in; when most are quick, more are again. It begins at twice the
- * least, and comes back there while nobody is turned away, so that a burst or a hiccup turns nobody away; it stays
- * within least and most. The least is what a shop needs at once to be busy: below it less is done and hardly anybody
- * waits less. A service behind another has the larger least, so that it is the outermost that turns away. A limit
- * belongs to a server and is shared by its loops: any thread. Source: additive increase, multiplicative decrease as in
- * TCP; the ideas of WeChat's DAGOR and of adaptive concurrency limits in proxies. */
+ * there is a queue, here or behind, and fewer are let in, half as many while nearly all are slow; when most are quick,
+ * more are again. It begins at four times the least and comes back there while nobody is turned away, so that a burst
+ * or a hiccup turns nobody away; it stays within least and most. The least is what a shop needs at once to be busy:
+ * below it less is done and hardly anybody waits less. A service behind another has the larger least, so that it is the
+ * outermost that turns away. A limit belongs to a server and is shared by its loops: any thread. Source: additive
+ * increase, multiplicative decrease as in TCP; the ideas of WeChat's DAGOR and of adaptive limits in proxies. */
 #ifndef COMMON_LIMIT_H
 #define COMMON_LIMIT_H
 

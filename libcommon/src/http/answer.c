@@ -12,7 +12,7 @@
 #include "common/log.h"
 #include "common/utf8.h"
 
-enum { RETRY_AFTER_S = 1 };
+enum { RETRY_AFTER_S = 1, BUSY_BYTES = 2048 };
 
 /* --- problem+json */
 
@@ -179,6 +179,83 @@ bool answer_queue(struct exchange *exchange)
     add_headers(exchange, response);
     exchange->queued = MHD_queue_response(exchange->mhd, (unsigned)exchange->res.status, response) == MHD_YES;
     MHD_destroy_response(response);
+    return exchange->queued;
+}
+
+/* --- to requests beyond the limit */
+
+void busy_init(struct busy *busy)
+{
+    arena_init(&busy->arena, BUSY_BYTES);
+}
+
+static void forget(struct busy *busy)
+{
+    if (busy->response)
+        MHD_destroy_response(busy->response); /* those who are being answered keep it */
+    busy->response = NULL;
+    arena_reset(&busy->arena);
+}
+
+void busy_done(struct busy *busy)
+{
+    forget(busy);
+    arena_done(&busy->arena);
+}
+
+/* All of a second have one trace: nothing was done for them, so what it leads to is this line. */
+static void begin_second(struct http_server *server)
+{
+    struct busy *busy = &server->busy;
+    forget(busy);
+    busy->until_ns = loop_now_ns(server->loop) + NS_PER_S;
+    busy->trace = trace_new();
+    const struct trace_context *outer = trace_attach(&busy->trace);
+    log_event(LOG_WARN, "requests are turned away", log_int("limit", limit_now(&server->share->requests)),
+              log_int("so_far", (int64_t)server->stats.refused_requests));
+    trace_attach(outer);
+}
+
+static bool is_made(const struct busy *busy, const char *path, bool closes)
+{
+    return busy->response && busy->closes == closes && strcmp(busy->path, path) == 0;
+}
+
+static void make(struct busy *busy, const char *path, bool closes)
+{
+    char trace_text[TRACE_PARENT_BYTES];
+    forget(busy);
+    busy->path = arena_text(&busy->arena, path, strlen(path));
+    busy->closes = closes;
+    struct problem problem = {503, MHD_get_reason_phrase_for(503), "Too many requests are in work.", path,
+                              &busy->trace};
+    struct bytes body = print_problem(&busy->arena, &problem);
+    union {
+        const void *from;
+        void *to;
+    } data = {.from = body.data};
+    busy->response = MHD_create_response_from_buffer(body.size, data.to, MHD_RESPMEM_MUST_COPY);
+    if (!busy->response)
+        return;
+    add_header(busy->response, "Content-Type", "application/problem+json");
+    add_header(busy->response, "Retry-After", arena_print(&busy->arena, "%d", RETRY_AFTER_S));
+    add_header(busy->response, "traceresponse", trace_format(&busy->trace, trace_text));
+    if (closes)
+        add_header(busy->response, "Connection", "close");
+}
+
+bool answer_queue_busy(struct exchange *exchange)
+{
+    struct http_server *server = exchange->server;
+    struct busy *busy = &server->busy;
+    bool closes = exchange->last || server->draining;
+    if (loop_now_ns(server->loop) >= busy->until_ns)
+        begin_second(server);
+    if (!is_made(busy, exchange->path, closes))
+        make(busy, exchange->path, closes);
+    if (!busy->response)
+        return false;
+    exchange->queued = MHD_queue_response(exchange->mhd, 503, busy->response) == MHD_YES;
     return exchange->queued;
 }
 

@@ -57,7 +57,7 @@ static void exchange_give(struct exchange *exchange)
         return;
     }
     arena_reset(&exchange->arena);
-    list_append(&server->idle_exchanges, &exchange->list);
+    list_append(server->idle_exchanges.next, &exchange->list); /* first: its memory is in the cache */
     server->idle_exchange_count++;
 }
 
@@ -257,7 +257,8 @@ static bool admit(struct exchange *exchange)
     if (exchange->refusal.status || (exchange->route && exchange->route->http->probe))
         return true;
     exchange->admitted = limit_enter(&exchange->server->share->requests);
-    exchange->admitted_ns = clock_now_ns();
+    if (exchange->admitted)
+        exchange->admitted_ns = clock_now_ns();
     return exchange->admitted;
 }
 
@@ -266,9 +267,8 @@ static enum MHD_Result turn_away(struct exchange *exchange)
 {
     exchange->server->stats.refused_requests++;
     exchange->stage = STAGE_ANSWERED;
-    exchange->req.trace = trace_new();
-    answer_finish(exchange, fail(&exchange->req, ERR_RESOURCE_EXHAUSTED, "Too many requests are in work."));
-    return answer(exchange);
+    connection_enter(exchange->connection, PHASE_SENDING);
+    return answer_queue_busy(exchange) ? MHD_YES : MHD_NO;
 }
 
 static enum MHD_Result serve_and_answer(struct exchange *exchange)

@@ -49,6 +49,16 @@ struct route {
     struct text segments[SEGMENTS_MAX]; /* a parameter's starts with the colon */
 };
 
+/* The answer to requests beyond the limit, made once for all of a second that ask for the same. */
+struct busy {
+    struct arena arena;
+    struct MHD_Response *response; /* NULL: none yet */
+    const char *path;
+    bool closes;
+    struct trace_context trace;
+    int64_t until_ns;
+};
+
 struct http_server {
     struct loop *loop;
     const struct worker *worker;
@@ -67,6 +77,7 @@ struct http_server {
     struct list serving; /* exchanges whose fiber runs */
     struct list idle_exchanges;
     unsigned idle_exchange_count, lingering;
+    struct busy busy;
     struct http_stats stats;
     bool draining, closing;
     struct loop_timer drain_timer;
@@ -193,6 +204,10 @@ void route_find(struct exchange *exchange, const char *method);
 /* Makes the answer complete: the problem document, Retry-After, traceresponse. */
 void answer_finish(struct exchange *exchange, enum err err);
 bool answer_queue(struct exchange *exchange);
+/* 503 for a request that is one too many. */
+bool answer_queue_busy(struct exchange *exchange);
+void busy_init(struct busy *busy);
+void busy_done(struct busy *busy);
 /* Writes it to the socket past libmicrohttpd, as the connection's last. */
 void answer_write(struct exchange *exchange, int fd);
 /* 503 for a connection that is one too many. */

@@ -14,7 +14,7 @@
 #include "common/mem.h"
 
 /* Beside the head itself its table of headers and the answer's head have to fit. */
-enum { REQUESTS_LEAST = 128, MEMORY_BESIDE_HEAD = 16384 };
+enum { REQUESTS_LEAST = 64, MEMORY_BESIDE_HEAD = 16384, REST_MS = 1 };
 
 static pthread_mutex_t shares_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list shares = {&shares, &shares};
@@ -55,13 +55,20 @@ void server_run_soon(struct http_server *server)
     loop_timer_start(server->loop, &server->run_timer, loop_now_ns(server->loop));
 }
 
-/* A run takes 32 connections at most; the others have theirs in the next turn, behind what has ended meanwhile. */
+/* A run takes 32 connections at most; the others have theirs in the next turn, behind what has ended meanwhile. After
+ * one that turned somebody away the next is a millisecond later, unless an answer waits: else each refusal would wake
+ * the loop, and take the processor from those who work. */
 void server_run(struct http_server *server)
 {
+    uint64_t refused = server->stats.refused_requests;
     MHD_run(server->daemon);
+    bool refuses = server->stats.refused_requests > refused;
     MHD_UNSIGNED_LONG_LONG wait_ms;
     if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES && wait_ms == 0)
         loop_timer_start(server->loop, &server->run_timer, loop_now_ns(server->loop) + 1);
+    else if (refuses)
+        loop_timer_start(server->loop, &server->run_timer, loop_now_ns(server->loop) + REST_MS * NS_PER_MS);
+    loop_watch(server->loop, &server->daemon_watch, refuses ? 0 : EPOLLIN);
 }
 
 static void run_now(struct loop_timer *timer)
@@ -102,6 +109,7 @@ static void server_free(struct http_server *server)
 {
     for (struct list *node; (node = list_take(&server->idle_exchanges));)
         exchange_free(container_of(node, struct exchange, list));
+    busy_done(&server->busy);
     free(server->routes);
     share_give(server->share);
     free(server);
@@ -129,6 +137,7 @@ static struct http_server *server_new(const struct worker *worker, const struct 
     list_init(&server->connections);
     list_init(&server->serving);
     list_init(&server->idle_exchanges);
+    busy_init(&server->busy);
     return server;
 }
 

@@ -2,7 +2,7 @@
 
 #include "common/clock.h"
 
-enum { WINDOW_MS = 100, SAMPLES_LEAST = 16, STEP_DOWN = 10, STEP_DOWN_FAST = 4, STEP_UP = 16, FIRST_LEASTS = 2 };
+enum { WINDOW_MS = 100, SAMPLES_LEAST = 16, STEP_DOWN = 10, STEP_DOWN_FAST = 2, STEP_UP = 16, FIRST_LEASTS = 4 };
 
 void limit_init(struct limit *limit, unsigned least, unsigned most, int target_ms)
 {

@@ -11,7 +11,7 @@
 #include "rpc/identity.h"
 #include "rpc/serving.h"
 
-enum { REQUESTS_LEAST = 256, PLACES = 64, PLACES_RARE = 8, HANDSHAKE_TIMEOUT_MS = 10000, PING_INTERVAL_MS_MAX = 5000 };
+enum { REQUESTS_LEAST = 128, PLACES = 64, PLACES_RARE = 8, HANDSHAKE_TIMEOUT_MS = 10000, PING_INTERVAL_MS_MAX = 5000 };
 
 /* --- setting up */
 
