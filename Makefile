@@ -22,7 +22,10 @@ LIB_DIRS ?= base config loop otel db stream rpc http json auth service
 
 WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes -Wwrite-strings -Wundef \
 	-Wpointer-arith -Wcast-qual -Wformat=2 -Werror=format-security -Wimplicit-fallthrough -Wconversion -Wno-sign-conversion -Wno-missing-field-initializers -Werror
-HARDENING := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fno-strict-overflow \
+# The processor's own check of where a jump may go; each kind of processor has its flag.
+BRANCHES_x86_64 := -fcf-protection=full
+BRANCHES_aarch64 := -mbranch-protection=standard
+HARDENING := -fstack-protector-strong -fstack-clash-protection $(BRANCHES_$(shell uname -m)) -fno-strict-overflow \
 	-fno-delete-null-pointer-checks -fno-strict-aliasing -ftrivial-auto-var-init=zero -D_GLIBCXX_ASSERTIONS
 # gcc 12 knows it; clang 14 wants to be told that zero is meant.
 ifneq ($(findstring clang,$(CC)),)
