@@ -41,7 +41,7 @@ CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -fPIE
 CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fPIE
 CFLAGS_coverage := -O0 -g --coverage -fprofile-update=atomic -fPIE
 CFLAGS := -std=gnu11 $(CFLAGS_$(MODE)) $(WARNINGS)
-CPPFLAGS := -D_GNU_SOURCE -DBODEGA_VERSION='"$(VERSION)"' -Ilibcommon/include -Itests -Imigrations -Ilibcommon/src -isystem $(GEN) -isystem $(PARTS)/include
+CPPFLAGS := -D_GNU_SOURCE -DBODEGA_VERSION='"$(VERSION)"' -Ilibcommon/include -Itests -Imigrations -Ideploy/images -Ilibcommon/src -isystem $(GEN) -isystem $(PARTS)/include
 CFLAGS_GEN := $(filter-out -W%,$(CFLAGS))
 
 # libpq, libcurl and libmicrohttpd are our own static builds in every mode; the rest is Debian's,
@@ -66,7 +66,7 @@ LIB_SRC := $(foreach d,$(LIB_DIRS),$(wildcard libcommon/src/$(d)/*.c libcommon/s
 LIB_PROTO_C := $(filter $(GEN)/health.pb-c.c $(GEN)/otlp_%,$(PROTO_C))
 LIB_OBJ := $(LIB_SRC:%.c=$(OUT)/obj/%.o) $(LIB_PROTO_C:$(GEN)/%.c=$(OUT)/obj/gen/%.o)
 LIB := $(OUT)/lib/libcommon.a
-GEN_OBJ := $(patsubst $(GEN)/%.c,$(OUT)/obj/gen/%.o,$(filter-out $(LIB_PROTO_C),$(PROTO_C))) $(OUT)/obj/gen/migrations.o
+GEN_OBJ := $(patsubst $(GEN)/%.c,$(OUT)/obj/gen/%.o,$(filter-out $(LIB_PROTO_C),$(PROTO_C))) $(OUT)/obj/gen/migrations.o $(OUT)/obj/gen/notices.o
 COLLECTOR := $(OUT)/bin/otlp-collector
 BINS := $(SERVICES:%=$(OUT)/bin/%) $(COLLECTOR)
 FAILPOINT_BINS := $(SERVICES:%=$(OUT)/failpoints/bin/%)
@@ -92,9 +92,15 @@ $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto | $(READY)
 	$(call say,PROTO,$<)
 	$(Q)protoc --c_out=$(GEN) --proto_path=proto $<
 
-$(GEN)/migrations.c: $(wildcard migrations/*.sql) libcommon/third-party/embed-migrations | $(READY)
+$(GEN)/migrations.c: $(wildcard migrations/*.sql) $(addprefix libcommon/third-party/,embed-migrations c-string) | $(READY)
 	@mkdir -p $(GEN)
 	$(Q)libcommon/third-party/embed-migrations $(sort $(wildcard migrations/*.sql)) > $@.new && mv $@.new $@
+
+$(GEN)/notices.c: LICENSE libcommon/VERSION $(addprefix deploy/images/,notices licences) libcommon/third-party/c-string | $(READY)
+	@mkdir -p $(GEN)
+	$(Q)deploy/images/notices $(PARTS)/lib > $(GEN)/notices.txt
+	$(Q){ printf '#include "notices.h"\n\nconst char notices[] =\n' && libcommon/third-party/c-string < $(GEN)/notices.txt && \
+		echo '         ;'; } > $@.new && mv $@.new $@
 
 # --- compiling -------------------------------------------------------------------------------
 
