@@ -158,6 +158,9 @@ ifneq ($(MODE),release)
 TEST_SCRIPTS := $(filter-out tests/local/test_images,$(TEST_SCRIPTS))
 endif
 TESTS := $(TEST_BINS) $(TEST_SCRIPTS)
+CHOSEN := $(if $(ONLY),$(foreach t,$(TESTS),$(if $(findstring $(ONLY),$(t)),$(t))),$(TESTS))
+# What they need is fetched, and for amd64 alone.
+CHART_TESTS := $(wildcard tests/chart/test_*) tests/local/test_release
 LIBS_TEST = $(LIBS_shared) -lcmocka
 
 # A service's rules are tested with its own headers; their names are the service's, so each test links one service's.
@@ -183,10 +186,10 @@ $(EXAMPLE_BINS): $(OUT)/examples/%: $(OUT)/obj/libcommon/examples/%/main.o $(LIB
 	$(call say,LINK,$@)
 	$(Q)$(link) $(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
-check-built: $(TEST_BINS) $(BINS) $(FAILPOINT_BINS) $(EXAMPLE_BINS) fuzzers build/chart-tools/.done
+check-built: $(TEST_BINS) $(BINS) $(FAILPOINT_BINS) $(EXAMPLE_BINS) fuzzers $(if $(filter $(CHART_TESTS),$(CHOSEN)),build/chart-tools/.done)
 
 test: check-built ## every test that needs no cluster; ONLY=name runs those whose name has it
-	@BIN_DIR=$(OUT)/bin FUZZERS=$(FUZZ_DIR) tests/run $(OUT)/test-logs $(if $(ONLY),$(foreach t,$(TESTS),$(if $(findstring $(ONLY),$(t)),$(t))),$(TESTS))
+	@BIN_DIR=$(OUT)/bin FUZZERS=$(FUZZ_DIR) tests/run $(OUT)/test-logs $(CHOSEN)
 
 load-tests: $(OUT)/tests/load/test_load $(BINS) ## the tests in tests/load with the counts that a release is measured by
 	@LOAD=long TEST_TIMEOUT=7200 BIN_DIR=$(OUT)/bin tests/run $(OUT)/test-logs $<
@@ -333,7 +336,7 @@ always:
 # --- checks ----------------------------------------------------------------------------------
 
 OURS := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
-SCRIPTS := $(shell git ls-files deploy/images deploy/local libcommon/packaging libcommon/third-party tests .ci 2>/dev/null | xargs grep -lE '^\#!.*(bash|sh)$$' 2>/dev/null)
+SCRIPTS := $(shell git ls-files deploy/images deploy/local deploy/release libcommon/packaging libcommon/third-party tests .ci 2>/dev/null | xargs grep -lE '^\#!.*(bash|sh)$$' 2>/dev/null)
 
 fmt: | build/.packages ## format every source file
 	clang-format -i $(OURS)
