@@ -1,6 +1,6 @@
 # The four images for those who have a docker daemon: docker build --target api-gateway -t bodega/api-gateway:0.1.0 .
 # The same files and settings as those of `make images`, which needs no daemon and gives the same bytes each time.
-FROM debian:bookworm AS build
+FROM debian:12@sha256:9344f8b8992482f80cba753f323adeaf17690076c095ccff6cc9536be98185dc AS build
 RUN apt-get update && apt-get install -y --no-install-recommends make
 WORKDIR /src
 # The packages and the libraries from source are a layer of their own: they take long, and change seldom.

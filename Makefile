@@ -22,7 +22,10 @@ LIB_DIRS ?= base config loop otel db stream rpc http json auth service
 
 WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes -Wwrite-strings -Wundef \
 	-Wpointer-arith -Wcast-qual -Wformat=2 -Werror=format-security -Wimplicit-fallthrough -Wconversion -Wno-sign-conversion -Wno-missing-field-initializers -Werror
-HARDENING := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fno-strict-overflow \
+# The processor's own check of where a jump may go; each kind of processor has its flag.
+BRANCHES_x86_64 := -fcf-protection=full
+BRANCHES_aarch64 := -mbranch-protection=standard
+HARDENING := -fstack-protector-strong -fstack-clash-protection $(BRANCHES_$(shell uname -m)) -fno-strict-overflow \
 	-fno-delete-null-pointer-checks -fno-strict-aliasing -ftrivial-auto-var-init=zero -D_GLIBCXX_ASSERTIONS
 # gcc 12 knows it; clang 14 wants to be told that zero is meant.
 ifneq ($(findstring clang,$(CC)),)
@@ -38,7 +41,7 @@ CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -fPIE
 CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fPIE
 CFLAGS_coverage := -O0 -g --coverage -fprofile-update=atomic -fPIE
 CFLAGS := -std=gnu11 $(CFLAGS_$(MODE)) $(WARNINGS)
-CPPFLAGS := -D_GNU_SOURCE -DBODEGA_VERSION='"$(VERSION)"' -Ilibcommon/include -Itests -Imigrations -Ilibcommon/src -isystem $(GEN) -isystem $(PARTS)/include
+CPPFLAGS := -D_GNU_SOURCE -DBODEGA_VERSION='"$(VERSION)"' -Ilibcommon/include -Itests -Imigrations -Ideploy/images -Ilibcommon/src -isystem $(GEN) -isystem $(PARTS)/include
 CFLAGS_GEN := $(filter-out -W%,$(CFLAGS))
 
 # libpq, libcurl and libmicrohttpd are our own static builds in every mode; the rest is Debian's,
@@ -63,7 +66,7 @@ LIB_SRC := $(foreach d,$(LIB_DIRS),$(wildcard libcommon/src/$(d)/*.c libcommon/s
 LIB_PROTO_C := $(filter $(GEN)/health.pb-c.c $(GEN)/otlp_%,$(PROTO_C))
 LIB_OBJ := $(LIB_SRC:%.c=$(OUT)/obj/%.o) $(LIB_PROTO_C:$(GEN)/%.c=$(OUT)/obj/gen/%.o)
 LIB := $(OUT)/lib/libcommon.a
-GEN_OBJ := $(patsubst $(GEN)/%.c,$(OUT)/obj/gen/%.o,$(filter-out $(LIB_PROTO_C),$(PROTO_C))) $(OUT)/obj/gen/migrations.o
+GEN_OBJ := $(patsubst $(GEN)/%.c,$(OUT)/obj/gen/%.o,$(filter-out $(LIB_PROTO_C),$(PROTO_C))) $(OUT)/obj/gen/migrations.o $(OUT)/obj/gen/notices.o
 COLLECTOR := $(OUT)/bin/otlp-collector
 BINS := $(SERVICES:%=$(OUT)/bin/%) $(COLLECTOR)
 FAILPOINT_BINS := $(SERVICES:%=$(OUT)/failpoints/bin/%)
@@ -89,9 +92,15 @@ $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h: proto/%.proto | $(READY)
 	$(call say,PROTO,$<)
 	$(Q)protoc --c_out=$(GEN) --proto_path=proto $<
 
-$(GEN)/migrations.c: $(wildcard migrations/*.sql) libcommon/third-party/embed-migrations | $(READY)
+$(GEN)/migrations.c: $(wildcard migrations/*.sql) $(addprefix libcommon/third-party/,embed-migrations c-string) | $(READY)
 	@mkdir -p $(GEN)
 	$(Q)libcommon/third-party/embed-migrations $(sort $(wildcard migrations/*.sql)) > $@.new && mv $@.new $@
+
+$(GEN)/notices.c: LICENSE libcommon/VERSION $(addprefix deploy/images/,notices licences) libcommon/third-party/c-string | $(READY)
+	@mkdir -p $(GEN)
+	$(Q)deploy/images/notices $(PARTS)/lib > $(GEN)/notices.txt
+	$(Q){ printf '#include "notices.h"\n\nconst char notices[] =\n' && libcommon/third-party/c-string < $(GEN)/notices.txt && \
+		echo '         ;'; } > $@.new && mv $@.new $@
 
 # --- compiling -------------------------------------------------------------------------------
 
@@ -149,6 +158,9 @@ ifneq ($(MODE),release)
 TEST_SCRIPTS := $(filter-out tests/local/test_images,$(TEST_SCRIPTS))
 endif
 TESTS := $(TEST_BINS) $(TEST_SCRIPTS)
+CHOSEN := $(if $(ONLY),$(foreach t,$(TESTS),$(if $(findstring $(ONLY),$(t)),$(t))),$(TESTS))
+# What they need is fetched, and for amd64 alone.
+CHART_TESTS := $(wildcard tests/chart/test_*) tests/local/test_release
 LIBS_TEST = $(LIBS_shared) -lcmocka
 
 # A service's rules are tested with its own headers; their names are the service's, so each test links one service's.
@@ -174,10 +186,10 @@ $(EXAMPLE_BINS): $(OUT)/examples/%: $(OUT)/obj/libcommon/examples/%/main.o $(LIB
 	$(call say,LINK,$@)
 	$(Q)$(link) $(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
-check-built: $(TEST_BINS) $(BINS) $(FAILPOINT_BINS) $(EXAMPLE_BINS) fuzzers build/chart-tools/.done
+check-built: $(TEST_BINS) $(BINS) $(FAILPOINT_BINS) $(EXAMPLE_BINS) fuzzers $(if $(filter $(CHART_TESTS),$(CHOSEN)),build/chart-tools/.done)
 
 test: check-built ## every test that needs no cluster; ONLY=name runs those whose name has it
-	@BIN_DIR=$(OUT)/bin FUZZERS=$(FUZZ_DIR) tests/run $(OUT)/test-logs $(if $(ONLY),$(foreach t,$(TESTS),$(if $(findstring $(ONLY),$(t)),$(t))),$(TESTS))
+	@BIN_DIR=$(OUT)/bin FUZZERS=$(FUZZ_DIR) tests/run $(OUT)/test-logs $(CHOSEN)
 
 load-tests: $(OUT)/tests/load/test_load $(BINS) ## the tests in tests/load with the counts that a release is measured by
 	@LOAD=long TEST_TIMEOUT=7200 BIN_DIR=$(OUT)/bin tests/run $(OUT)/test-logs $<
@@ -340,7 +352,7 @@ always:
 # --- checks ----------------------------------------------------------------------------------
 
 OURS := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
-SCRIPTS := $(shell git ls-files deploy/images deploy/local libcommon/packaging libcommon/third-party tests .ci 2>/dev/null | xargs grep -lE '^\#!.*(bash|sh)$$' 2>/dev/null)
+SCRIPTS := $(shell git ls-files deploy/images deploy/local deploy/release libcommon/packaging libcommon/third-party tests .ci 2>/dev/null | xargs grep -lE '^\#!.*(bash|sh)$$' 2>/dev/null)
 
 fmt: | build/.packages ## format every source file
 	clang-format -i $(OURS)

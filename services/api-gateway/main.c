@@ -2,6 +2,7 @@
 
 #include "common/mem.h"
 #include "gateway.h"
+#include "notices.h"
 #include "smoke.h"
 #include "user.pb-c.h"
 
@@ -40,6 +41,7 @@ int main(int argc, char **argv)
         .name = "api-gateway",
         .about = "The shop's HTTP API.",
         .version = BODEGA_VERSION,
+        .notices = notices,
         .http_listen = "0.0.0.0:8080",
         .routes = routes,
         .route_count = array_count(routes),

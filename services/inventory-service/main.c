@@ -3,6 +3,7 @@
 #include "inventory.h"
 #include "inventory.pb-c.h"
 #include "migrations.h"
+#include "notices.h"
 #include "user.pb-c.h"
 
 static const struct rpc_method methods[] = {
@@ -51,6 +52,7 @@ int main(int argc, char **argv)
         .name = "inventory-service",
         .about = "Keeps the stock and what orders have taken from it.",
         .version = BODEGA_VERSION,
+        .notices = notices,
         .rpc_listen = "0.0.0.0:50053",
         .methods = methods,
         .method_count = array_count(methods),

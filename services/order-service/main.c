@@ -1,6 +1,7 @@
 #include "common/mem.h"
 #include "common/service.h"
 #include "migrations.h"
+#include "notices.h"
 #include "order.h"
 #include "order.pb-c.h"
 #include "user.pb-c.h"
@@ -42,6 +43,7 @@ int main(int argc, char **argv)
         .name = "order-service",
         .about = "Takes orders and tells the streams about them.",
         .version = BODEGA_VERSION,
+        .notices = notices,
         .rpc_listen = "0.0.0.0:50052",
         .methods = methods,
         .method_count = array_count(methods),

@@ -1,5 +1,6 @@
 #include "common/mem.h"
 #include "migrations.h"
+#include "notices.h"
 #include "user.h"
 #include "user.pb-c.h"
 
@@ -25,6 +26,7 @@ int main(int argc, char **argv)
         .name = "user-service",
         .about = "Keeps the shop's users.",
         .version = BODEGA_VERSION,
+        .notices = notices,
         .rpc_listen = "0.0.0.0:50051",
         .methods = methods,
         .method_count = array_count(methods),

@@ -104,6 +104,7 @@ static void test_options_do_what_help_says(void **state)
     expect_run("user-service", (const char *[]){"--help", NULL}, NULL, 0, "--migrate-only");
     expect_run("user-service", (const char *[]){"--version", NULL}, NULL, 0, "user-service " BODEGA_VERSION);
     expect_run("user-service", (const char *[]){"--print-config", NULL}, NULL, 0, "statement_timeout_ms: 5000");
+    expect_run("user-service", (const char *[]){"--licenses", NULL}, NULL, 0, "Apache License");
     expect_run("user-service", (const char *[]){"--nonsense", NULL}, NULL, 2, "usage:");
     expect_run("user-service", (const char *[]){"extra", NULL}, NULL, 2, "unexpected argument \"extra\"");
 }

@@ -6,8 +6,8 @@
  * Between services there is mutual TLS, unless tls.mode says off.
  * A wrong setting is one clear line on stderr and exit status 2; so is a taken address, once it has been waited for 3
  * s. Options: --config FILE, --migrate-only, --print-config, --dead-letters, --replay-dead-letters ID|all, --ready,
- * --version, --help. Settings come from --config, or $BODEGA_CONFIG_FILE, or /etc/bodega/<name>.yaml when it exists,
- * and from the environment. */
+ * --version, --licenses, --help. Settings come from --config, or $BODEGA_CONFIG_FILE, or /etc/bodega/<name>.yaml when
+ * it exists, and from the environment. */
 #ifndef COMMON_SERVICE_H
 #define COMMON_SERVICE_H
 
@@ -78,6 +78,7 @@ struct service {
     const char *name;        /* "order-service"; also the settings file's name */
     const char *about;       /* one line for --help */
     const char *version;     /* for --version */
+    const char *notices;     /* for --licenses: of what is linked; NULL: none */
     const char *http_listen; /* built-in address; NULL: no HTTP */
     const struct http_route *routes;
     unsigned route_count;

@@ -37,23 +37,24 @@ struct options {
 
 static void print_help(const struct service *service, FILE *to)
 {
-    fprintf(
-        to,
-        "%s: %s\n\n"
-        "usage: %s [--config FILE] [--migrate-only [--wait SECONDS] | --print-config | --ready | --version | --help]\n"
-        "       %s [--config FILE] --dead-letters | --replay-dead-letters ID|all\n\n"
-        "  --config FILE    settings; otherwise $BODEGA_CONFIG_FILE, otherwise /etc/bodega/%s.yaml if it exists\n"
-        "  --migrate-only   bring the database up to date and exit\n"
-        "  --wait SECONDS   with --migrate-only: how long a database that is away is waited for; 0 if not given\n"
-        "  --print-config   print every setting with its built-in value and its environment variable\n"
-        "  --dead-letters   print the messages that its consumers gave up, and exit\n"
-        "  --replay-dead-letters ID|all\n"
-        "                   put one of them, or all, back at the end of their stream, and exit\n"
-        "  --ready          ask the one that runs here, by its admin port: exit status 0 when it is ready\n"
-        "  --version        print the version\n"
-        "  --help           print this\n\n"
-        "exit status: 0 after SIGTERM or SIGINT, 1 when it failed, 2 for wrong options, settings or addresses\n",
-        service->name, service->about, service->name, service->name, service->name);
+    fprintf(to,
+            "%s: %s\n\n"
+            "usage: %s [--config FILE] [--migrate-only [--wait SECONDS] | --print-config | --ready]\n"
+            "       %s [--config FILE] --dead-letters | --replay-dead-letters ID|all\n"
+            "       %s --version | --licenses | --help\n\n"
+            "  --config FILE    settings; otherwise $BODEGA_CONFIG_FILE, otherwise /etc/bodega/%s.yaml if it exists\n"
+            "  --migrate-only   bring the database up to date and exit\n"
+            "  --wait SECONDS   with --migrate-only: how long a database that is away is waited for; 0 if not given\n"
+            "  --print-config   print every setting with its built-in value and its environment variable\n"
+            "  --dead-letters   print the messages that its consumers gave up, and exit\n"
+            "  --replay-dead-letters ID|all\n"
+            "                   put one of them, or all, back at the end of their stream, and exit\n"
+            "  --ready          ask the one that runs here, by its admin port: exit status 0 when it is ready\n"
+            "  --version        print the version\n"
+            "  --licenses       print the licences of this program and of all that is linked into it\n"
+            "  --help           print this\n\n"
+            "exit status: 0 after SIGTERM or SIGINT, 1 when it failed, 2 for wrong options, settings or addresses\n",
+            service->name, service->about, service->name, service->name, service->name, service->name);
 }
 
 static bool read_wait(const struct service *service, const char *text, int *out)
@@ -72,11 +73,17 @@ static bool read_wait(const struct service *service, const char *text, int *out)
 static int read_options(const struct service *service, int argc, char **argv, struct options *out)
 {
     static const struct option known[] = {
-        {"config", required_argument, NULL, 'c'}, {"migrate-only", no_argument, NULL, 'm'},
-        {"wait", required_argument, NULL, 'w'},   {"print-config", no_argument, NULL, 'p'},
-        {"version", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
-        {"dead-letters", no_argument, NULL, 'd'}, {"replay-dead-letters", required_argument, NULL, 'r'},
-        {"ready", no_argument, NULL, 'a'},        {0},
+        {"config", required_argument, NULL, 'c'},
+        {"migrate-only", no_argument, NULL, 'm'},
+        {"wait", required_argument, NULL, 'w'},
+        {"print-config", no_argument, NULL, 'p'},
+        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {"dead-letters", no_argument, NULL, 'd'},
+        {"replay-dead-letters", required_argument, NULL, 'r'},
+        {"ready", no_argument, NULL, 'a'},
+        {"licenses", no_argument, NULL, 'l'},
+        {0},
     };
     argv[0] = (char *)(uintptr_t)service->name; /* as getopt's own messages begin */
     for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
@@ -110,6 +117,9 @@ static int read_options(const struct service *service, int argc, char **argv, st
             break;
         case 'v':
             printf("%s %s\n", service->name, service->version);
+            return 0;
+        case 'l':
+            fputs(service->notices ? service->notices : "", stdout);
             return 0;
         case 'h':
             print_help(service, stdout);

@@ -312,10 +312,17 @@ void point_offer(struct store *store, struct point *point, const struct measurem
     reservoir_offer(reservoir_of(store, point), &store->stream, measurement, context, left_out, left_out_count);
 }
 
-void point_record(struct store *store, struct point *point, unsigned slot, const struct measurement *measurement,
-                  const struct otel_attribute *left_out, unsigned left_out_count)
+static unsigned bank_now(void)
 {
-    unsigned bank = atomic_load_explicit(&metrics_bank, memory_order_acquire);
+    return atomic_load_explicit(&metrics_bank, memory_order_acquire);
+}
+
+/* bank: from before the point was looked up. A point that has left the table by then is drained of that bank once more;
+ * who takes the bank later may take the next one, and what is put there leaves with the point. */
+static void record_in(unsigned bank, struct store *store, struct point *point, unsigned slot,
+                      const struct measurement *measurement, const struct otel_attribute *left_out,
+                      unsigned left_out_count)
+{
     char *lanes = atomic_load_explicit(&point->lanes, memory_order_acquire);
     if (lanes && slot < lane_count())
         cell_add(&store->stream, point_lane(store, lanes, slot, bank), measurement);
@@ -326,13 +333,19 @@ void point_record(struct store *store, struct point *point, unsigned slot, const
         point_offer(store, point, measurement, context, left_out, left_out_count);
 }
 
-static void record_split(struct store *store, unsigned slot, const struct measurement *measurement,
+void point_record(struct store *store, struct point *point, unsigned slot, const struct measurement *measurement,
+                  const struct otel_attribute *left_out, unsigned left_out_count)
+{
+    record_in(bank_now(), store, point, slot, measurement, left_out, left_out_count);
+}
+
+static void record_split(unsigned bank, struct store *store, unsigned slot, const struct measurement *measurement,
                          const struct otel_attribute *attributes, unsigned count)
 {
     struct otel_attribute local[ATTRIBUTES_LOCAL] __attribute__((uninitialized));
     struct otel_attribute *split = count <= ATTRIBUTES_LOCAL ? local : mem_array(count, sizeof *split);
     unsigned kept = stream_split(&store->stream, attributes, count, split);
-    point_record(store, store_point(store, split, kept), slot, measurement, split + kept, count - kept);
+    record_in(bank, store, store_point(store, split, kept), slot, measurement, split + kept, count - kept);
     if (split != local)
         free(split);
 }
@@ -340,10 +353,11 @@ static void record_split(struct store *store, unsigned slot, const struct measur
 void store_record(struct store *store, unsigned slot, const struct measurement *measurement,
                   const struct otel_attribute *attributes, unsigned count)
 {
+    unsigned bank = bank_now();
     if (stream_keeps_all(&store->stream))
-        point_record(store, store_point(store, attributes, count), slot, measurement, NULL, 0);
+        record_in(bank, store, store_point(store, attributes, count), slot, measurement, NULL, 0);
     else
-        record_split(store, slot, measurement, attributes, count);
+        record_split(bank, store, slot, measurement, attributes, count);
 }
 
 static void add_lanes(struct store *store, struct point *point)
