@@ -3,9 +3,11 @@
 Helm, kubectl and the schemas are in build/chart-tools (tests/chart/tools).
 """
 
+import contextlib
 import json
 import os
 import pathlib
+import random
 import re
 import socket
 import subprocess
@@ -41,10 +43,20 @@ def key_of(one):
     return f"{one['kind']} {one['metadata']['name']}"
 
 
+def free_ports(count):
+    """Different ones, below those that the kernel gives to connections."""
+    with contextlib.ExitStack() as held:
+        ports = []
+        while len(ports) < count:
+            one = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", random.randrange(20000, 30000)))
+                ports.append(one.getsockname()[1])
+        return ports
+
+
 def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    return free_ports(1)[0]
 
 
 # --- schemas
