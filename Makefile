@@ -236,7 +236,10 @@ chart-readme: ## the table of values in the chart's README, from its values.yaml
 chart-keep: build/chart-tools/.done ## take over what the chart renders now as what it should
 	@KEEP=1 BIN_DIR=$(OUT)/bin tests/chart/test_chart
 
-.PHONY: chart-readme chart-keep
+k8s-manifests: build/chart-tools/.done ## the manifests for kustomize in deploy/k8s, from the chart
+	deploy/k8s/generate
+
+.PHONY: chart-readme chart-keep k8s-manifests
 
 # --- fuzzing ---------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ static const struct background_task tasks[] = {
         {.name = "relay", .run = relay_outbox, .interval_ms = 1000, .pause_ms = 20, .deadline_ms = RELAY_MAX_MS},
     [TASK_RECONCILER] =
         {.name = "reconciler", .run = reconcile_streams, .interval_ms = 1000, .pause_ms = 20, .deadline_ms = 10000},
+    {.name = "watch", .run = watch_outbox, .interval_ms = 5000, .pause_ms = 20, .deadline_ms = 5000},
     {.name = "pruner", .run = prune_outbox, .interval_ms = 60000, .pause_ms = 20, .deadline_ms = 10000},
 };
 

@@ -76,6 +76,8 @@ enum { RELAY_BATCH = 500, RELAY_MAX_MS = 10000, PRUNE_BATCH = 1000, KEEP_DAYS = 
 enum err outbox_take(struct request *req, struct db_tx *tx, struct outbox_batch *out);
 /* Deletes up to PRUNE_BATCH events that were published and are older than KEEP_DAYS. */
 enum err outbox_prune(struct request *req, unsigned *out_count);
+/* How long the oldest unpublished event has waited; 0 when none does. */
+enum err outbox_age(struct request *req, int64_t *out_ms);
 
 enum { REPUBLISH_BATCH = 5000, REPUBLISH_MINUTES = 5 };
 enum err redis_run_known(struct request *req, const char *run, bool *out_known);
@@ -93,9 +95,10 @@ enum err inventory_release(struct request *req, struct uuid order_id);
 /* handlers.c */
 rpc_handler create_order, get_order, list_orders, cancel_order, resolve_order;
 
-/* relay.c: a round of the outbox's way to the streams; and of its cleaning. */
+/* relay.c: a round of the outbox's way to the streams; of its cleaning; and of telling how late it is. */
 enum err relay_outbox(struct request *req, bool *out_more);
 enum err prune_outbox(struct request *req, bool *out_more);
+enum err watch_outbox(struct request *req, bool *out_more);
 
 /* reconcile.c: a round of the look for events that Redis has lost. */
 enum err reconcile_streams(struct request *req, bool *out_more);

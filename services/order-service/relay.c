@@ -4,6 +4,7 @@
 
 #include "common/background.h"
 #include "common/failpoint.h"
+#include "common/service.h"
 #include "common/stream.h"
 #include "order.h"
 
@@ -61,5 +62,16 @@ enum err prune_outbox(struct request *req, bool *out_more)
     unsigned count = 0;
     enum err err = outbox_prune(req, &count);
     *out_more = count == PRUNE_BATCH;
+    return err;
+}
+
+enum err watch_outbox(struct request *req, bool *out_more)
+{
+    int64_t age_ms;
+    (void)out_more;
+    enum err err = outbox_age(req, &age_ms);
+    if (!err)
+        service_level("bodega.outbox.age", "s", "How long the oldest unpublished event has waited.",
+                      (double)age_ms / 1e3);
     return err;
 }

@@ -258,6 +258,23 @@ enum err outbox_prune(struct request *req, unsigned *out_count)
     return err;
 }
 
+enum err outbox_age(struct request *req, int64_t *out_ms)
+{
+    static const struct db_statement age = {
+        .name = "outbox_age",
+        .summary = "SELECT outbox",
+        .sql = "select coalesce(extract(epoch from now() - min(created_at)) * 1000, 0)::bigint"
+               " from outbox where published_at is null",
+        .params = "",
+        .columns = "l",
+    };
+    struct db_rows rows;
+    enum err err = db_query(req, &age, DB_NO_PARAMS, &rows);
+    if (!err)
+        *out_ms = db_get_int8(&rows, 0, 0);
+    return err;
+}
+
 /* Once a minute the run is noted as seen. */
 enum err redis_run_known(struct request *req, const char *run, bool *out_known)
 {

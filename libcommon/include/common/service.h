@@ -117,5 +117,8 @@ void request_attribute(struct request *req, const char *key, const char *value);
 /* Counts one event of the shop: counter `name` with `outcome`. Both static texts; at most 64 pairs a process, the rest
  * is not counted. Any thread. */
 void service_count(const char *name, const char *outcome);
+/* Tells how something of the service's own stands now: gauge `name` in `unit`, with one line that says what it is. All
+ * static texts. Any thread; not for each request. */
+void service_level(const char *name, const char *unit, const char *description, double level);
 
 #endif

@@ -416,6 +416,11 @@ static struct otel_bound_counter *find_event(const char *name, const char *outco
     return NULL;
 }
 
+static struct otel_meter *own_meter(void)
+{
+    return otel_meter(the_app ? the_app->service->name : "bodega", NULL, NULL);
+}
+
 static struct otel_bound_counter *add_event(const char *name, const char *outcome)
 {
     const struct otel_instrument_options options = {.unit = "{event}", .description = "The shop's events, by outcome."};
@@ -423,8 +428,8 @@ static struct otel_bound_counter *add_event(const char *name, const char *outcom
     pthread_mutex_lock(&events_lock);
     struct otel_bound_counter *counter = find_event(name, outcome, &free_at);
     if (!counter && free_at < EVENTS_MAX) {
-        struct otel_meter *meter = otel_meter(the_app ? the_app->service->name : "bodega", NULL, NULL);
-        counter = otel_counter_bind(otel_counter(meter, name, &options), OTEL_LIST(otel_text("outcome", outcome)));
+        counter =
+            otel_counter_bind(otel_counter(own_meter(), name, &options), OTEL_LIST(otel_text("outcome", outcome)));
         events[free_at].outcome = outcome;
         events[free_at].counter = counter;
         atomic_store_explicit(&events[free_at].name, name, memory_order_release);
@@ -441,6 +446,13 @@ void service_count(const char *name, const char *outcome)
         counter = add_event(name, outcome);
     if (counter)
         otel_bound_add(counter, 1);
+}
+
+void service_level(const char *name, const char *unit, const char *description, double level)
+{
+    const struct otel_instrument_options options = {
+        .unit = unit, .description = description, .number = OTEL_NUMBER_REAL};
+    otel_gauge_set(otel_gauge(own_meter(), name, &options), level, NULL, 0);
 }
 
 /* --- the SDK */
