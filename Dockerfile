@@ -1,4 +1,4 @@
-# The four images for those who have a docker daemon: docker build --target api-gateway -t bodega/api-gateway:0.1.0 .
+# The images for those who have a docker daemon: docker build --target api-gateway -t bodega/api-gateway:0.1.0 .
 # The same files and settings as those of `make images`, which needs no daemon and gives the same bytes each time.
 FROM debian:12@sha256:9344f8b8992482f80cba753f323adeaf17690076c095ccff6cc9536be98185dc AS build
 RUN apt-get update && apt-get install -y --no-install-recommends make
@@ -52,3 +52,19 @@ LABEL org.opencontainers.image.title=inventory-service \
       org.opencontainers.image.description="Keeps the stock and what orders have taken from it."
 EXPOSE 50053
 ENTRYPOINT ["/inventory-service"]
+
+# The operator is of Go, and wants a newer one than Debian 12's.
+FROM golang:1.26-bookworm AS operator-build
+WORKDIR /src/deploy/k8s/operator
+COPY deploy/k8s/operator/go.mod deploy/k8s/operator/go.sum ./
+RUN go mod download
+WORKDIR /src
+COPY . .
+RUN make operator-root
+
+FROM bodega AS operator
+COPY --from=operator-build /src/build/images/root/operator/ /
+LABEL org.opencontainers.image.title=operator \
+      org.opencontainers.image.description="Makes a Helm release of each resource Bodega."
+EXPOSE 8080 8081
+ENTRYPOINT ["/operator"]

@@ -352,10 +352,44 @@ always:
 
 .PHONY: images image-roots e2e e2e-images always
 
+# --- the operator ----------------------------------------------------------------------------
+
+# It is of Go, and wants a newer one than Debian 12's; all else is made without. GO=/path/to/go names another.
+OPERATOR := deploy/k8s/operator
+
+operator-crd: build/chart-tools/.done ## the schema of the resource Bodega, from that of the chart's values
+	$(OPERATOR)/crd
+
+operator-test: ## the operator's Go code: format, vet, tests
+	$(Q)root=$$($(OPERATOR)/with-go env GOROOT) && files=$$("$$root/bin/gofmt" -l $(OPERATOR)) && \
+		{ [ -z "$$files" ] || { echo "gofmt would change $$files" >&2; exit 1; }; }
+	$(Q)$(OPERATOR)/with-go vet ./...
+	$(Q)$(OPERATOR)/with-go test ./...
+
+operator-image: | build/.packages ## the operator's image, and what is in it, like the services' (build/images/operator.tar)
+	@$(MAKE) --no-print-directory MODE=release $(IMAGE_DIR)/operator.spdx.json
+
+operator-root: ## only its files, for the Dockerfile
+	@$(MAKE) --no-print-directory MODE=release $(IMAGE_DIR)/root/operator
+
+$(BUILD)/release/bin/operator: always
+	@mkdir -p $(@D)
+	$(call say,GO,$@)
+	$(Q)$(OPERATOR)/with-go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o $(abspath $@) .
+
+$(IMAGE_DIR)/root/operator: $(BUILD)/release/bin/operator always
+	$(Q)deploy/images/root $< $@
+	$(Q)$(OPERATOR)/files $@
+
+$(IMAGE_DIR)/operator.spdx.json: $(IMAGE_DIR)/%.spdx.json: $(IMAGE_DIR)/%.tar
+	$(Q)$(of_image) $(OPERATOR)/sbom $(BUILD)/release/bin/$* $(IMAGE_DIR)/root/$* $< > $@
+
+.PHONY: operator-crd operator-test operator-image operator-root
+
 # --- checks ----------------------------------------------------------------------------------
 
 OURS := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
-SCRIPTS := $(shell git ls-files deploy/images deploy/local deploy/release libcommon/packaging libcommon/third-party tests .ci 2>/dev/null | xargs grep -lE '^\#!.*(bash|sh)$$' 2>/dev/null)
+SCRIPTS := $(shell git ls-files deploy/images deploy/k8s deploy/local deploy/release libcommon/packaging libcommon/third-party tests .ci 2>/dev/null | xargs grep -lE '^\#!.*(bash|sh)$$' 2>/dev/null)
 
 fmt: | build/.packages ## format every source file
 	clang-format -i $(OURS)
