@@ -98,9 +98,8 @@ $(GEN)/migrations.c: $(wildcard migrations/*.sql) $(addprefix libcommon/third-pa
 
 $(GEN)/notices.c: LICENSE libcommon/VERSION $(addprefix deploy/images/,notices licences) libcommon/third-party/c-string | $(READY)
 	@mkdir -p $(GEN)
-	$(Q)deploy/images/notices $(PARTS)/lib > $(GEN)/notices.txt
-	$(Q){ printf '#include "notices.h"\n\nconst char notices[] =\n' && libcommon/third-party/c-string < $(GEN)/notices.txt && \
-		echo '         ;'; } > $@.new && mv $@.new $@
+	$(Q)set -o pipefail; { printf '#include "notices.h"\n\nconst char notices[] =\n' && \
+		deploy/images/notices $(PARTS)/lib | libcommon/third-party/c-string && echo '         ;'; } > $@.new && mv $@.new $@
 
 # --- compiling -------------------------------------------------------------------------------
 
@@ -261,7 +260,7 @@ $(FUZZ_DIR)/rpc: $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard tests/fuzz/rpc_*.c)) \
 	$(call rules_of,user-service) $(call rules_of,order-service) $(call rules_of,inventory-service)
 $(FUZZ_DIR)/events: $(OUT)/obj/services/inventory-service/consumer.o
 
-fuzzers: | $(READY) $(PROTO_H)
+fuzzers: | $(READY) $(PROTO_H) $(GEN)/migrations.c $(GEN)/notices.c
 	@$(MAKE) --no-print-directory MODE=fuzz CC=clang fuzz-built
 
 fuzz: fuzzers ## the fuzzers, one after the other (TIME=60 seconds each, ONLY=settings)
