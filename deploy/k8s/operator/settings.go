@@ -38,19 +38,21 @@ func readSettings(arguments []string, out io.Writer) (settings, error) {
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	if err == flag.ErrHelp {
-		fmt.Fprintf(out, "%s\nIt works in the namespaces of WATCH_NAMESPACE, a list with commas; without it, in all.\n\n", about)
-		flags.VisitAll(func(one *flag.Flag) { explain(one, out) })
+		// In one piece: who reads it may be gone before its end.
+		text := about + "\nIt works in the namespaces of WATCH_NAMESPACE, a list with commas; without it, in all.\n\n"
+		flags.VisitAll(func(one *flag.Flag) { text += explain(one) })
+		_, _ = io.WriteString(out, text)
 	}
 	return given, err
 }
 
-func explain(one *flag.Flag, out io.Writer) {
+func explain(one *flag.Flag) string {
 	value, usage := flag.UnquoteUsage(one)
 	builtIn := ""
 	if one.DefValue != "" && one.DefValue != "false" {
 		builtIn = fmt.Sprintf(" (%s)", one.DefValue)
 	}
-	fmt.Fprintf(out, "  --%-24s %s%s\n", one.Name+" "+value, usage, builtIn)
+	return fmt.Sprintf("  --%-24s %s%s\n", one.Name+" "+value, usage, builtIn)
 }
 
 // setLogLevel keeps to levels at which no Secret is logged: the library's further ones show whole manifests.
