@@ -58,7 +58,7 @@ func explain(one *flag.Flag) string {
 // setLogLevel keeps to levels at which no Secret is logged: the library's further ones show whole manifests.
 func (given *settings) setLogLevel(text string) error {
 	level, err := zapcore.ParseLevel(text)
-	if err == nil && (level < zapcore.DebugLevel || level > zapcore.ErrorLevel) {
+	if err == nil && level > zapcore.ErrorLevel {
 		err = fmt.Errorf("unrecognized level: %q", text)
 	}
 	given.logLevel = level
