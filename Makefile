@@ -338,14 +338,12 @@ $(BUILD)/release/bin/load: $(patsubst %.c,$(BUILD)/release/obj/%.o,tests/e2e/loa
 	$(call say,LINK,$@)
 	$(Q)$(link) $(CC) $(LDFLAGS) -s -o $@ $(filter %.o %.a,$^) $(LIBS)
 
-E2E_DIR := $(BUILD)/e2e-images
-
 e2e-images: images
-	@$(MAKE) --no-print-directory MODE=release IMAGE_DIR=$(E2E_DIR) $(E2E_IMAGES:%=$(E2E_DIR)/%.tar)
+	@$(MAKE) --no-print-directory MODE=release $(E2E_IMAGES:%=$(IMAGE_DIR)/%.tar)
 
 # NAMESPACE= RELEASE= VALUES='file ...' LOAD='command that takes an image tar' ONLY='step ...' RATE= KEEP=1; KUBECONFIG as usual.
 e2e: e2e-images build/chart-tools/.done ## the tests on a real Kubernetes: install, upgrade, drain and kill under load, uninstall (LOAD= VALUES= ONLY=)
-	@IMAGE_PREFIX='$(IMAGE_PREFIX)' TARS='$(SERVICES:%=$(IMAGE_DIR)/%.tar) $(E2E_IMAGES:%=$(E2E_DIR)/%.tar)' tests/e2e/run $(ONLY)
+	@IMAGE_PREFIX='$(IMAGE_PREFIX)' IMAGE_DIR='$(IMAGE_DIR)' tests/e2e/run $(ONLY)
 
 always:
 
