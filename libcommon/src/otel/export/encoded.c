@@ -13,6 +13,8 @@ enum {
     LARGE_BYTES = CHUNK_BYTES / 4,
     CHUNKS_KEPT = 64,
     SCRATCH_KEPT_MAX = 65536,
+    FETCHED_BYTES = 512,
+    CACHE_LINE_BYTES = 64,
     STILL_WRITTEN = 1 << 30
 };
 
@@ -113,6 +115,14 @@ static void own_watch(void)
 
 /* --- records */
 
+/* The exporting thread read the chunk last. Until the next record comes, the memory for it can. */
+static void fetch_ahead(void)
+{
+    size_t end = own.used + FETCHED_BYTES < CHUNK_BYTES ? own.used + FETCHED_BYTES : CHUNK_BYTES;
+    for (size_t at = own.used; at < end; at += CACHE_LINE_BYTES)
+        __builtin_prefetch(own.chunk->data + at, 1);
+}
+
 static struct encoded_record *place(size_t bytes)
 {
     if (!own.chunk || CHUNK_BYTES - own.used < bytes) {
@@ -123,6 +133,7 @@ static struct encoded_record *place(size_t bytes)
     struct encoded_record *record = (struct encoded_record *)(own.chunk->data + own.used);
     own.used += bytes;
     own.made++;
+    fetch_ahead();
     record->chunk = own.chunk;
     return record;
 }

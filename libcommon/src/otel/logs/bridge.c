@@ -44,7 +44,7 @@ static void emit_line(enum log_level level, const char *message, const struct lo
                   [LOG_WARN] = {OTEL_WARN, "warn"},
                   [LOG_ERROR] = {OTEL_ERROR, "error"},
                   [LOG_OFF] = {OTEL_FATAL, "off"}};
-    struct otel_attribute attributes[FIELDS_MAX];
+    struct otel_attribute attributes[FIELDS_MAX] __attribute__((uninitialized));
     struct otel_log log = {
         .time_wall_ns = clock_wall_ns(),
         .severity = levels[level].severity,

@@ -29,6 +29,7 @@ bool processors_prepare(struct processors *set, const struct processors *current
     set->count = set->encoded_count = 0;
     set->batches = arena_array(arena, struct batch_processor *, wanted_count);
     set->kept = arena_array(arena, bool, wanted_count);
+    set->encoded = arena_array(arena, bool, wanted_count);
     for (unsigned i = 0; i < wanted_count; i++) {
         struct batch_processor *batch = find_same(set, current, &wanted[i], resource);
         set->kept[i] = batch != NULL;
@@ -38,8 +39,9 @@ bool processors_prepare(struct processors *set, const struct processors *current
             processors_discard(set);
             return false;
         }
+        set->encoded[set->count] = batch_takes_encoded(batch);
+        set->encoded_count += set->encoded[set->count];
         set->batches[set->count++] = batch;
-        set->encoded_count += batch_takes_encoded(batch);
     }
     return true;
 }
@@ -55,7 +57,7 @@ void processors_discard(struct processors *set)
 void processors_add(const struct processors *set, bool encoded, void *record)
 {
     for (unsigned i = 0; i < set->count; i++)
-        if (batch_takes_encoded(set->batches[i]) == encoded)
+        if (set->encoded[i] == encoded)
             batch_add(set->batches[i], record);
 }
 
@@ -64,10 +66,10 @@ bool processors_want_encoded(const struct processors *set)
     if (set->encoded_count == 0)
         return false;
     for (unsigned i = 0; i < set->count; i++)
-        if (batch_takes_encoded(set->batches[i]) && !batch_is_full(set->batches[i]))
+        if (set->encoded[i] && !batch_is_full(set->batches[i]))
             return true;
     for (unsigned i = 0; i < set->count; i++)
-        if (batch_takes_encoded(set->batches[i]))
+        if (set->encoded[i])
             batch_drop(set->batches[i]);
     return false;
 }

@@ -8,7 +8,8 @@
 struct processors {
     unsigned count, encoded_count; /* encoded: of those that take encoded records */
     struct batch_processor **batches;
-    bool *kept; /* from the set before */
+    bool *kept;    /* from the set before */
+    bool *encoded; /* takes encoded records */
 };
 
 /* current is the set that runs, or NULL. False with a message, and nothing started, when an exporter cannot be opened.

@@ -4,6 +4,8 @@
 
 #include "common/mem.h"
 
+enum { CELLS_AHEAD = 4 };
+
 void ring_init(struct ring *ring, unsigned capacity)
 {
     uint64_t cells = 2;
@@ -34,6 +36,8 @@ bool ring_put(struct ring *ring, void *item, uint64_t *out_position)
             position = atomic_load_explicit(&ring->head, memory_order_relaxed);
         } else if (atomic_compare_exchange_weak(&ring->head, &position, position + 1)) {
             cell->item = item;
+            /* The other side wrote to the cells last; the next ones are on their way when they are due. */
+            __builtin_prefetch(&ring->cells[(position + CELLS_AHEAD) & ring->mask], 1);
             atomic_store_explicit(&cell->turn, position + 1, memory_order_release);
             if (out_position)
                 *out_position = position;
