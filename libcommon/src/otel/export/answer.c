@@ -19,16 +19,17 @@ static void keep_text(const struct field *field, char out[ANSWER_TEXT_MAX])
 
 /* --- Export…ServiceResponse */
 
+/* One that rejects nothing and says nothing is as good as none: some receivers always send it. */
 static bool read_partial(const struct field *message, struct export_answer *out)
 {
     struct fields in = fields_of(message);
-    out->partial = true;
     for (struct field field; take_field(&in, &field);) {
         if (is_varint(&field, 1))
             out->rejected = (int64_t)field.value > 0 ? field.value : 0;
         else if (is_bytes(&field, 2))
             keep_text(&field, out->message);
     }
+    out->partial = out->rejected > 0 || out->message[0];
     return !in.bad;
 }
 

@@ -11,7 +11,7 @@ enum { ANSWER_TEXT_MAX = 256, ANSWER_BYTES_MAX = 4 << 20, DELAY_S_MAX = 3600 };
 enum { NO_DELAY = -1 };
 
 struct export_answer {
-    bool partial;      /* partial_success is there */
+    bool partial;      /* partial_success is there, and says something */
     uint64_t rejected; /* spans, data points or log records; a negative number counts as 0 */
     char message[ANSWER_TEXT_MAX];
 };
