@@ -33,6 +33,12 @@ static unsigned window(struct day *day, unsigned count, int took_ms)
     return in;
 }
 
+static void windows(unsigned number, struct day *day, unsigned count, int took_ms)
+{
+    for (unsigned i = 0; i < number; i++)
+        window(day, count, took_ms);
+}
+
 static void test_no_more_than_the_limit_are_let_in(void **state)
 {
     (void)state;
@@ -52,8 +58,7 @@ static void test_without_a_target_the_limit_stays(void **state)
     (void)state;
     struct day day;
     begin(&day, 1000, 0);
-    for (unsigned i = 0; i < 50; i++)
-        window(&day, 2000, 500);
+    windows(50, &day, 2000, 500);
     assert_int_equal(limit_now(&day.limit), 1000);
 }
 
@@ -66,8 +71,7 @@ static void test_slow_requests_lower_the_limit_down_to_the_least(void **state)
     unsigned before = limit_now(&day.limit);
     window(&day, 1000, 30);
     assert_in_range(limit_now(&day.limit), LEAST, before - 1);
-    for (unsigned i = 0; i < 50; i++)
-        window(&day, 1000, 30);
+    windows(50, &day, 1000, 30);
     assert_int_equal(limit_now(&day.limit), LEAST);
 }
 
@@ -77,8 +81,7 @@ static void test_a_crowd_has_the_limit_at_its_least_within_three_tenths_of_a_sec
     (void)state;
     struct day day;
     begin(&day, 4096, 20);
-    for (unsigned i = 0; i < 3; i++)
-        window(&day, 1000, 100);
+    windows(3, &day, 1000, 100);
     assert_int_equal(limit_now(&day.limit), LEAST);
 }
 
@@ -89,8 +92,7 @@ static void test_quick_requests_raise_the_limit_while_some_are_turned_away(void 
     begin(&day, 4096, 20);
     window(&day, 1000, 2);
     assert_true(limit_now(&day.limit) > FIRST);
-    for (unsigned i = 0; i < 500; i++)
-        window(&day, 10000, 2);
+    windows(500, &day, 10000, 2);
     assert_int_equal(limit_now(&day.limit), 4096);
 }
 
@@ -99,11 +101,9 @@ static void test_a_limit_that_was_lowered_recovers_by_itself(void **state)
     (void)state;
     struct day day;
     begin(&day, 4096, 20);
-    for (unsigned i = 0; i < 50; i++)
-        window(&day, 1000, 30);
+    windows(50, &day, 1000, 30);
     assert_int_equal(limit_now(&day.limit), LEAST);
-    for (unsigned i = 0; i < 100; i++)
-        window(&day, 20, 2);
+    windows(100, &day, 20, 2);
     assert_int_equal(limit_now(&day.limit), FIRST);
 }
 
@@ -122,11 +122,9 @@ static void test_a_limit_that_suffices_recovers_though_all_is_slow(void **state)
     (void)state;
     struct day day;
     begin(&day, 4096, 20);
-    for (unsigned i = 0; i < 50; i++)
-        window(&day, 1000, 30);
+    windows(50, &day, 1000, 30);
     assert_int_equal(limit_now(&day.limit), LEAST);
-    for (unsigned i = 0; i < 100; i++)
-        window(&day, LEAST - 1, 30);
+    windows(100, &day, LEAST - 1, 30);
     assert_int_equal(limit_now(&day.limit), FIRST);
 }
 
@@ -135,10 +133,8 @@ static void test_a_limit_that_has_grown_shrinks_before_it_is_full(void **state)
     (void)state;
     struct day day;
     begin(&day, 4096, 20);
-    for (unsigned i = 0; i < 500; i++)
-        window(&day, 10000, 2);
-    for (unsigned i = 0; i < 50; i++)
-        window(&day, 3000, 30);
+    windows(500, &day, 10000, 2);
+    windows(50, &day, 3000, 30);
     assert_in_range(limit_now(&day.limit), LEAST, 3000);
 }
 
@@ -147,8 +143,7 @@ static void test_an_unused_limit_stays_where_it_is(void **state)
     (void)state;
     struct day day;
     begin(&day, 4096, 20);
-    for (unsigned i = 0; i < 20; i++)
-        window(&day, 20, 2);
+    windows(20, &day, 20, 2);
     assert_int_equal(limit_now(&day.limit), FIRST);
     for (unsigned i = 0; i < 20; i++)
         window(&day, 20, 500); /* slow for another reason than too many at once */

@@ -69,6 +69,13 @@ static struct bytes print_problem(struct arena *arena, const struct problem *pro
     return (struct bytes){text, strlen(text)};
 }
 
+static struct bytes print_unavailable(struct arena *arena, const char *detail, const char *instance,
+                                      const struct trace_context *trace)
+{
+    struct problem problem = {503, MHD_get_reason_phrase_for(503), detail, instance, trace};
+    return print_problem(arena, &problem);
+}
+
 /* Who can be answered has not gone: it is the server that ends. */
 static int failed_status(const struct failure *failure, enum err err)
 {
@@ -165,15 +172,19 @@ static void add_headers(const struct exchange *exchange, struct MHD_Response *re
         add_header(response, "Connection", "close");
 }
 
-bool answer_queue(struct exchange *exchange)
+static struct MHD_Response *response_of(struct bytes body, enum MHD_ResponseMemoryMode mode)
 {
-    const struct bytes *body = &exchange->res.body;
     /* It takes a pointer to non-const, which it does not write to. */
     union {
         const void *from;
         void *to;
-    } data = {.from = body->data};
-    struct MHD_Response *response = MHD_create_response_from_buffer(body->size, data.to, MHD_RESPMEM_PERSISTENT);
+    } data = {.from = body.data};
+    return MHD_create_response_from_buffer(body.size, data.to, mode);
+}
+
+bool answer_queue(struct exchange *exchange)
+{
+    struct MHD_Response *response = response_of(exchange->res.body, MHD_RESPMEM_PERSISTENT);
     if (!response)
         return false;
     add_headers(exchange, response);
@@ -227,14 +238,8 @@ static void make(struct busy *busy, const char *path, bool closes)
     forget(busy);
     busy->path = arena_text(&busy->arena, path, strlen(path));
     busy->closes = closes;
-    struct problem problem = {503, MHD_get_reason_phrase_for(503), "Too many requests are in work.", path,
-                              &busy->trace};
-    struct bytes body = print_problem(&busy->arena, &problem);
-    union {
-        const void *from;
-        void *to;
-    } data = {.from = body.data};
-    busy->response = MHD_create_response_from_buffer(body.size, data.to, MHD_RESPMEM_MUST_COPY);
+    struct bytes body = print_unavailable(&busy->arena, "Too many requests are in work.", path, &busy->trace);
+    busy->response = response_of(body, MHD_RESPMEM_MUST_COPY);
     if (!busy->response)
         return;
     add_header(busy->response, "Content-Type", "application/problem+json");
@@ -305,11 +310,10 @@ void answer_busy(int fd)
     struct trace_context trace = trace_new();
     char trace_text[TRACE_PARENT_BYTES];
     struct response_header retry = {.name = "Retry-After", .value = "1"};
-    struct problem problem = {503, MHD_get_reason_phrase_for(503), "Too many connections are open.", "", &trace};
     struct response res = {
         .status = 503,
         .content_type = "application/problem+json",
-        .body = print_problem(&arena, &problem),
+        .body = print_unavailable(&arena, "Too many connections are open.", "", &trace),
         .headers = &retry,
     };
     write_last(&arena, fd, &res, trace_format(&trace, trace_text));

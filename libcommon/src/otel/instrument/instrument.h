@@ -57,7 +57,7 @@ struct call_series {
     struct otel_bound_histogram *request_duration; /* HTTP: http_request_duration_seconds */
 };
 const struct call_series *series_find(const struct call *call, const char *error);
-/* http.server.active_requests of the call's method. */
+/* Binds http.server.active_requests for the call's method: once a site. */
 struct otel_bound_counter *series_active(const struct call *call);
 
 /* sites.c: a kind with what its calls repeat from their begin on. Nothing ends it. */

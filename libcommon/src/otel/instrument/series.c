@@ -7,7 +7,7 @@
 #include "common/mem.h"
 #include "otel/instrument/instrument.h"
 
-enum { SLOTS = 2048, SERIES_MAX = 1024, KINDS = CALL_STREAM_SETTLE + 1, METHODS_MAX = 16 };
+enum { SLOTS = 2048, SERIES_MAX = 1024, KINDS = CALL_STREAM_SETTLE + 1 };
 
 struct entry {
     struct call_series series;
@@ -162,38 +162,11 @@ const struct call_series *series_find(const struct call *call, const char *error
 
 /* --- requests in work */
 
-/* Methods are few, static texts: known ones and _OTHER. */
-static struct {
-    _Atomic(const char *) method;
-    struct otel_bound_counter *active;
-} actives[METHODS_MAX];
-
-static struct otel_bound_counter *add_active(const char *method)
-{
-    const struct otel_instrument_options options = {.unit = "{request}", .description = "HTTP requests in work."};
-    const struct otel_attribute attributes[] = {otel_text(ATTR_HTTP_METHOD, method),
-                                                otel_text(ATTR_URL_SCHEME, "http")};
-    unsigned i = 0;
-    pthread_mutex_lock(&lock);
-    while (i < METHODS_MAX - 1 && actives[i].method && strcmp(actives[i].method, method) != 0)
-        i++;
-    if (!actives[i].method) {
-        actives[i].active = otel_up_down_counter_bind(
-            otel_up_down_counter(meter(), "http.server.active_requests", &options), attributes, 2);
-        atomic_store_explicit(&actives[i].method, method, memory_order_release);
-    }
-    pthread_mutex_unlock(&lock);
-    return actives[i].active;
-}
-
 struct otel_bound_counter *series_active(const struct call *call)
 {
-    for (unsigned i = 0; i < METHODS_MAX; i++) {
-        const char *method = atomic_load_explicit(&actives[i].method, memory_order_acquire);
-        if (!method)
-            break;
-        if (method == call->method || strcmp(method, call->method) == 0)
-            return actives[i].active;
-    }
-    return add_active(call->method);
+    const struct otel_instrument_options options = {.unit = "{request}", .description = "HTTP requests in work."};
+    const struct otel_attribute attributes[] = {otel_text(ATTR_HTTP_METHOD, call->method),
+                                                otel_text(ATTR_URL_SCHEME, "http")};
+    return otel_up_down_counter_bind(otel_up_down_counter(meter(), "http.server.active_requests", &options), attributes,
+                                     2);
 }

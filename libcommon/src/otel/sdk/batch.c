@@ -107,22 +107,14 @@ static unsigned take(struct batch_processor *batch)
     return count;
 }
 
-static void release(const struct batch_processor *batch, void *record)
-{
-    if (batch_takes_encoded(batch))
-        encoded_release(&record, 1);
-    else
-        batch->kind->release(record);
-}
-
-static void release_all(struct batch_processor *batch, unsigned count)
+static void release(const struct batch_processor *batch, void *const *records, unsigned count)
 {
     if (batch_takes_encoded(batch)) {
-        encoded_release(batch->records, count);
+        encoded_release(records, count);
         return;
     }
     for (unsigned i = 0; i < count; i++)
-        batch->kind->release(batch->records[i]);
+        batch->kind->release(records[i]);
 }
 
 static int64_t export_deadline(const struct batch_processor *batch)
@@ -169,7 +161,7 @@ static void export_one_batch(struct batch_processor *batch)
     unsigned count = take(batch);
     atomic_fetch_add_explicit(&batch->component.done, count, memory_order_relaxed);
     uint64_t lost = send(batch, count);
-    release_all(batch, count);
+    release(batch, batch->records, count);
     tell_progress(batch, lost);
     set_due(batch);
 }
@@ -225,7 +217,7 @@ bool batch_add(struct batch_processor *batch, void *record)
     uint64_t position;
     if (!ring_put(&batch->ring, record, &position)) {
         batch_drop(batch);
-        release(batch, record);
+        release(batch, &record, 1);
         return false;
     }
     uint64_t wake_at = atomic_load(&batch->wake_at);
@@ -291,7 +283,7 @@ static void *as_taken_by(const struct batch_processor *batch, const struct batch
     if (encoded == batch_takes_encoded(heir))
         return record;
     void *other = encoded ? batch->kind->decode(record) : batch->kind->encode(record, 1);
-    release(batch, record);
+    release(batch, &record, 1);
     return other;
 }
 
@@ -303,7 +295,7 @@ static uint64_t hand_on(struct batch_processor *batch, struct batch_processor *h
         if (heir)
             batch_add(heir, as_taken_by(batch, heir, record));
         else
-            release(batch, record);
+            release(batch, &record, 1);
     }
     if (count > 0 && !heir)
         component_failed(&batch->component, "shutdown", count);
