@@ -165,8 +165,8 @@ tracer_provider:
   processors:
     - batch:
         schedule_delay: 1000
-        max_queue_size: 4096
-        max_export_batch_size: 1024
+        max_queue_size: 8192
+        max_export_batch_size: 2048
         exporter:
           otlp_grpc:
             endpoint: http://$(address collector)
@@ -182,8 +182,8 @@ logger_provider:
   processors:
     - batch:
         schedule_delay: 1000
-        max_queue_size: 4096
-        max_export_batch_size: 1024
+        max_queue_size: 8192
+        max_export_batch_size: 2048
         exporter:
           otlp_grpc:
             endpoint: http://$(address collector)

@@ -156,13 +156,19 @@ static void take_headers(struct served *served, struct delivery *delivery)
     }
 }
 
-static void serve(void *arg)
+static void read_message(struct served *served)
 {
-    struct served *served = arg;
     grpc_byte_buffer_reader reader;
     grpc_byte_buffer_reader_init(&reader, served->payload);
     served->message = grpc_byte_buffer_reader_readall(&reader);
     grpc_byte_buffer_reader_destroy(&reader);
+}
+
+static void serve(void *arg)
+{
+    struct served *served = arg;
+    if (!served->end->collector->discard)
+        read_message(served);
     struct delivery delivery = {
         .protocol = PROTOCOL_GRPC,
         .signal = (enum signal_kind)served->signal,

@@ -285,6 +285,64 @@ static void test_an_order_is_one_trace_over_http_with_gzip_and_tls(void **state)
     certificates_close(&certificates);
 }
 
+/* --- the requests of one connection */
+
+struct caller {
+    const char *path, *host, *agent;
+    int status;
+};
+
+/* The span of one request says who asked for what; returns the caller's port. */
+static json_int_t assert_asked(const struct caller *caller)
+{
+    char host[80], agent[80];
+    snprintf(host, sizeof host, "Host: %s:81", caller->host);
+    snprintf(agent, sizeof agent, "User-Agent: %s", caller->agent);
+    const char *const headers[] = {host, agent, NULL};
+    struct answer answer;
+    http_call(&shop, "GET", caller->path, NULL, headers, &answer);
+    assert_answer(&answer, caller->status);
+    json_decref(collector_wait(&collector, "spans=%d&trace_id=%s", 4, trace_of(&answer)));
+    json_t *trace = collector_get(&collector, "/api/traces/%s", trace_of(&answer));
+    json_t *root = span_of(trace, "api-gateway", "GET /api/users/:id");
+    assert_attribute(root, "http.request.method", "GET");
+    assert_attribute(root, "http.route", "/api/users/:id");
+    assert_attribute(root, "url.path", caller->path);
+    assert_attribute(root, "server.address", caller->host);
+    assert_attribute(root, "user_agent.original", caller->agent);
+    assert_attribute(root, "network.peer.address", "127.0.0.1");
+    assert_attribute(root, "client.address", "127.0.0.1");
+    assert_int_equal(json_integer_value(collector_attribute(root, "server.port")), 81);
+    assert_int_equal(json_integer_value(collector_attribute(root, "http.response.status_code")), caller->status);
+    json_t *served = span_of(trace, "user-service", "user.User/GetUser");
+    assert_attribute(served, "rpc.system.name", "grpc");
+    assert_attribute(served, "rpc.response.status_code", caller->status == 200 ? "OK" : "NOT_FOUND");
+    json_int_t port = json_integer_value(collector_attribute(root, "network.peer.port"));
+    json_decref(trace);
+    answer_done(&answer);
+    return port;
+}
+
+static void test_the_requests_of_a_connection_are_told_apart(void **state)
+{
+    (void)state;
+    open_receiver();
+    open_shop();
+    scoped_free char *user = shop_add_user(&shop);
+    char path[80];
+    snprintf(path, sizeof path, "/api/users/%s", user);
+    static const char nobody[] = "/api/users/00000000-0000-4000-8000-000000000001";
+    const struct caller callers[] = {
+        {path, "one.example", "first/1", 200},  {path, "one.example", "first/1", 200},
+        {path, "one.example", "second/2", 200}, {nobody, "two.example", "second/2", 404},
+        {path, "two.example", "second/2", 200}, {path, "one.example", "first/1", 200},
+    };
+    json_int_t port = assert_asked(&callers[0]);
+    for (unsigned i = 1; i < array_count(callers); i++)
+        assert_int_equal(assert_asked(&callers[i]), port); /* the same connection */
+    end_all();
+}
+
 /* --- load */
 
 struct load {
@@ -488,6 +546,7 @@ int main(void)
         cmocka_unit_test(test_an_order_is_one_trace_over_grpc_with_gzip_and_tls),
         cmocka_unit_test(test_an_order_is_one_trace_over_http),
         cmocka_unit_test(test_an_order_is_one_trace_over_http_with_gzip_and_tls),
+        cmocka_unit_test(test_the_requests_of_a_connection_are_told_apart),
         cmocka_unit_test(test_the_mounted_ratio_decides_how_many_are_sampled),
         cmocka_unit_test(test_a_receiver_that_hangs_costs_spans_but_no_request),
         cmocka_unit_test(test_a_receiver_that_is_not_there_yet_is_found_later),

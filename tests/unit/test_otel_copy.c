@@ -211,24 +211,6 @@ static void test_keys_that_are_cleaned_to_the_same_are_one(void **state)
 
 /* --- sets */
 
-static void test_what_needs_no_copy_is_told_from_what_does(void **state)
-{
-    (void)state;
-    const struct otel_attribute many[] = {otel_text("aaaaaaaa.1", "12345"), otel_int("aaaaaaaa.2", 1),
-                                          otel_real("c", 1), otel_bool("d", true), otel_text("e", "")};
-    assert_true(attributes_plain(many, 5, 5, 5));
-    assert_true(attributes_plain(NULL, 0, 0, 0));
-    assert_false(attributes_plain(many, 5, 4, 5));
-    assert_false(attributes_plain(many, 5, 5, 4));
-    assert_false(attributes_plain(OTEL_LIST(otel_int("a", 1), otel_int("a", 2)), 5, 5));
-    assert_false(attributes_plain(OTEL_LIST(otel_int("", 1)), 5, 5));
-    assert_false(attributes_plain(OTEL_LIST(otel_int(NULL, 1)), 5, 5));
-    assert_false(attributes_plain(OTEL_LIST(otel_int("12345678\xff", 1)), 5, 5));
-    assert_false(attributes_plain(OTEL_LIST(otel_text("a", "\xff")), 5, 5));
-    assert_false(attributes_plain(OTEL_LIST(otel_bytes("a", "b", 1)), 5, 5));
-    assert_true(text_plain(NULL) && text_plain("plain") && !text_plain("na\xc3\xafve"));
-}
-
 static void test_a_set_is_sorted_with_the_last_of_each_key(void **state)
 {
     (void)state;
@@ -353,7 +335,6 @@ int main(void)
         test(test_a_text_set_over_and_over_takes_no_more_memory),
         test(test_attributes_without_a_key_or_beyond_the_limit_are_counted),
         test(test_keys_that_are_cleaned_to_the_same_are_one),
-        test(test_what_needs_no_copy_is_told_from_what_does),
         test(test_a_set_is_sorted_with_the_last_of_each_key),
         test(test_equal_values_are_equal_and_hash_alike),
         test(test_equal_scopes_are_one),

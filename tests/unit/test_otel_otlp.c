@@ -1038,6 +1038,66 @@ static void test_a_room_is_used_for_one_message_after_the_other(void **state)
 
 enum { MAKERS = 3, MADE_EACH = 20000, KEPT = 512 };
 
+/* True: it was taken as it is, and says what otlp_put_log() would have said. */
+static bool plain(const struct log_record *log, unsigned count_max, int length_max)
+{
+    const struct limit_settings limits = {.attribute_count = count_max, .attribute_value_length = length_max};
+    struct encoded_record *record = encoded_plain_log(log, &limits, 1);
+    if (!record)
+        return false;
+    struct encoded_record *usual = encoded_log(log, 1);
+    assert_int_equal(record->size, usual->size);
+    assert_memory_equal(record->bytes, usual->bytes, usual->size);
+    release(usual);
+    release(record);
+    return true;
+}
+
+static bool attributes_plain(const struct otel_attribute *attributes, unsigned count)
+{
+    return plain(&(struct log_record){.scope = &scopes[0], .attributes = attributes, .attribute_count = count}, 5, 5);
+}
+
+static void test_what_needs_no_copy_is_told_from_what_does(void **state)
+{
+    (void)state;
+    const struct otel_attribute many[] = {otel_text("aaaaaaaa.1", "12345"), otel_int("aaaaaaaa.2", 1),
+                                          otel_real("c", 1), otel_bool("d", true), otel_text("e", "")};
+    const struct log_record whole = {.scope = &scopes[0],
+                                     .time_wall_ns = 1,
+                                     .observed_wall_ns = 2,
+                                     .severity = OTEL_INFO,
+                                     .severity_text = "info",
+                                     .event_name = "event",
+                                     .body = otel_value_text("what was said, longer than a limit of attributes"),
+                                     .attributes = many,
+                                     .attribute_count = 5,
+                                     .attributes_dropped = 3,
+                                     .trace_id = {1},
+                                     .span_id = {2},
+                                     .flags = 1};
+    struct log_record other = whole;
+    assert_true(plain(&whole, 5, 5));
+    assert_true(plain(&whole, 5, -1));
+    assert_false(plain(&whole, 4, 5));
+    assert_false(plain(&whole, 5, 4));
+    assert_true(attributes_plain(NULL, 0));
+    assert_false(attributes_plain(OTEL_LIST(otel_int("a", 1), otel_int("a", 2))));
+    assert_false(attributes_plain(OTEL_LIST(otel_int("", 1))));
+    assert_false(attributes_plain(OTEL_LIST(otel_int(NULL, 1))));
+    assert_false(attributes_plain(OTEL_LIST(otel_int("12345678\xff", 1))));
+    assert_false(attributes_plain(OTEL_LIST(otel_text("a", "\xff"))));
+    assert_false(attributes_plain(OTEL_LIST(otel_bytes("a", "b", 1))));
+    other.severity_text = "na\xc3\xafve";
+    assert_false(plain(&other, 5, 5));
+    other = whole;
+    other.event_name = "caf\xc3\xa9";
+    assert_false(plain(&other, 5, 5));
+    other = whole;
+    other.body = otel_value_text("\xff");
+    assert_false(plain(&other, 5, 5));
+}
+
 static _Atomic(struct encoded_record *) kept[MAKERS][KEPT];
 
 /* Texts of all sizes, some beyond what a chunk of memory takes. */
@@ -1194,6 +1254,7 @@ int main(void)
         cmocka_unit_test(test_every_field_of_a_metric_arrives),
         cmocka_unit_test(test_a_batch_of_nothing_is_no_bytes),
         cmocka_unit_test(test_a_room_is_used_for_one_message_after_the_other),
+        cmocka_unit_test(test_what_needs_no_copy_is_told_from_what_does),
         cmocka_unit_test(test_encoded_records_of_many_threads_are_released_by_others),
         cmocka_unit_test(test_values_nested_too_deep_become_empty),
         cmocka_unit_test(test_json_is_as_the_protocol_writes_it),

@@ -430,10 +430,11 @@ static void test_limits_of_nothing_allow_nothing(void **state)
 
 /* --- sets of attributes */
 
-/* What the span of options says that has further, by an exporter of the endpoint; in the arena's memory. */
-static struct span_record span_by(const char *endpoint, const struct limit_settings *within,
-                                  const struct otel_span_options *options, const struct otel_attribute *further,
-                                  unsigned count, struct arena *arena)
+/* What the span of options says that has further attributes and then sets, which end with NULL, by an exporter of the
+ * endpoint; in the arena's memory. */
+static struct span_record span_with_sets(const char *endpoint, const struct limit_settings *within,
+                                         const struct otel_span_options *options, const struct otel_attribute *further,
+                                         unsigned count, struct otel_attribute_set *const *sets, struct arena *arena)
 {
     struct processor_settings processor = {.exporter.endpoint = endpoint};
     struct sdk_settings settings = settings_with(&parent_based, within);
@@ -443,6 +444,8 @@ static struct span_record span_by(const char *endpoint, const struct limit_setti
     otel_span_start(&span, tracer, "with a set", options);
     for (unsigned i = 0; i < count; i++)
         otel_span_set(&span, further[i]);
+    for (; *sets; sets++)
+        otel_span_set_shared(&span, *sets);
     otel_span_end(&span);
     const struct export_batch *batch = test_export_await(test_exporter_at(0));
     struct span_record record = {0};
@@ -466,6 +469,24 @@ static struct span_record span_by(const char *endpoint, const struct limit_setti
     return record;
 }
 
+static struct span_record span_by(const char *endpoint, const struct limit_settings *within,
+                                  const struct otel_span_options *options, const struct otel_attribute *further,
+                                  unsigned count, struct arena *arena)
+{
+    return span_with_sets(endpoint, within, options, further, count, &(struct otel_attribute_set *){NULL}, arena);
+}
+
+static void assert_same_attributes(const struct span_record *a, const struct span_record *b)
+{
+    assert_int_equal(a->attribute_count, b->attribute_count);
+    assert_int_equal(a->attributes_dropped, b->attributes_dropped);
+    for (unsigned i = 0; i < a->attribute_count; i++) {
+        const struct otel_attribute *other = attribute_of(b, a->attributes[i].key);
+        assert_non_null(other);
+        assert_true(value_equal(&a->attributes[i].value, &other->value));
+    }
+}
+
 static void test_a_set_is_as_if_its_attributes_were_set(void **state)
 {
     (void)state;
@@ -485,17 +506,58 @@ static void test_a_set_is_as_if_its_attributes_were_set(void **state)
             span_by(ends[i % 2], &tight[i / 2],
                     &(struct otel_span_options){.attributes = set->list.items, .attribute_count = 3}, further,
                     array_count(further), &arena);
-        assert_int_equal(by_set.attribute_count, one_by_one.attribute_count);
-        assert_int_equal(by_set.attributes_dropped, one_by_one.attributes_dropped);
-        for (unsigned a = 0; a < by_set.attribute_count; a++) {
-            const struct otel_attribute *other = attribute_of(&one_by_one, by_set.attributes[a].key);
-            assert_non_null(other);
-            assert_true(value_equal(&by_set.attributes[a].value, &other->value));
-        }
+        assert_same_attributes(&by_set, &one_by_one);
     }
     arena_done(&arena);
     otel_attribute_set_free(set);
     otel_attribute_set_free(NULL);
+}
+
+/* More sets than a span holds as they are; the later ones say some keys anew, of the span's own and of other sets. */
+static void test_sets_given_later_are_as_if_their_attributes_were_set(void **state)
+{
+    (void)state;
+    const struct otel_attribute all[] = {otel_text("a", "first"), otel_int("b", 1),          otel_text("own", "mine"),
+                                         otel_int("c", 2),        otel_int("d", 3),          otel_text("a", "second"),
+                                         otel_text("own", "set"), otel_int("server.port", 5)};
+    static const unsigned parts[] = {0, 2, 3, 4, 5, 7, 8};
+    struct otel_attribute_set *sets[array_count(parts)] = {NULL};
+    for (unsigned i = 0; i + 1 < array_count(parts); i++)
+        sets[i] = otel_attribute_set_new(all + parts[i], parts[i + 1] - parts[i]);
+    struct otel_attribute_set *const later[] = {sets[2], sets[3], sets[4], sets[5], NULL};
+    const struct limit_settings within[] = {
+        limits, {4, 128, 0, 0, 0, 0}, {5, 128, 0, 0, 0, 0}, {UNLIMITED, 3, 0, 0, 0, 0}};
+    struct arena arena;
+    arena_init(&arena, 4096);
+    for (unsigned i = 0; i < 2 * array_count(within); i++) {
+        const char *end = i % 2 ? "encoded" : "records";
+        const struct otel_span_options with_set = {.set = sets[0]};
+        struct span_record by_sets = span_with_sets(end, &within[i / 2], &with_set, &all[2], 1, later, &arena);
+        struct span_record one_by_one =
+            span_by(end, &within[i / 2], &(struct otel_span_options){0}, all, array_count(all), &arena);
+        assert_same_attributes(&by_sets, &one_by_one);
+    }
+    arena_done(&arena);
+    for (unsigned i = 0; sets[i]; i++)
+        otel_attribute_set_free(sets[i]);
+}
+
+static void test_a_name_that_lives_is_needed_to_the_end_and_no_longer(void **state)
+{
+    (void)state;
+    char name[] = "GET /lives";
+    start_within(&limits);
+    struct otel_span span;
+    otel_span_start(&span, tracer, name, &(struct otel_span_options){.name_lives = true});
+    otel_span_end(&span);
+    memset(name, 'X', sizeof name - 1);
+    assert_string_equal(exported_span()->name, "GET /lives");
+    release_span();
+    otel_span_start(&span, tracer, name, &(struct otel_span_options){.name_lives = true});
+    otel_span_rename(&span, "renamed");
+    otel_span_end(&span);
+    assert_string_equal(exported_span()->name, "renamed");
+    release_span();
 }
 
 static void test_what_is_set_later_counts_more_than_a_set(void **state)
@@ -1211,6 +1273,8 @@ int main(void)
         test(test_what_is_beyond_the_limits_is_counted),
         test(test_limits_of_nothing_allow_nothing),
         test(test_a_set_is_as_if_its_attributes_were_set),
+        test(test_sets_given_later_are_as_if_their_attributes_were_set),
+        test(test_a_name_that_lives_is_needed_to_the_end_and_no_longer),
         test(test_what_is_set_later_counts_more_than_a_set),
         test(test_a_link_to_nowhere_needs_something_to_tell),
         test(test_a_large_span_leaves_nothing_to_the_next),

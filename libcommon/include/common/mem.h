@@ -6,7 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void *mem_alloc(size_t bytes);               /* zeroed */
+void *mem_alloc(size_t bytes); /* zeroed */
+void *mem_aligned(size_t alignment,
+                  size_t bytes);             /* zeroed; bytes is a multiple of alignment, which is a power of two */
 void *mem_array(size_t count, size_t bytes); /* zeroed; ends the process on overflow */
 void *mem_resize(void *memory, size_t count, size_t bytes);
 char *mem_text(const char *text); /* a copy; NULL gives NULL */

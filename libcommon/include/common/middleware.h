@@ -22,6 +22,12 @@ enum call_kind {
 
 enum { MIDDLEWARE_MAX = 8 };
 
+/* What the tracing keeps for the calls of one connection, one after the other. Whoever has the connection drops it. */
+struct call_memo {
+    void *data; /* NULL: nothing */
+    void (*drop)(void *data);
+};
+
 struct call {
     enum call_kind kind;
     const char *name;                  /* "/api/users/:id", "user.User/GetUser", a statement's name, a stream's key */
@@ -40,6 +46,7 @@ struct call {
     int64_t begin_ns;              /* monotonic */
     struct trace_context outer;    /* private: restored by call_end */
     void *span;                    /* private to the tracing */
+    struct call_memo *memo;        /* of an HTTP connection; NULL elsewhere */
     void *state[MIDDLEWARE_MAX];   /* one for each middleware, NULL at first */
 };
 

@@ -1,4 +1,4 @@
-/* A line is built in a buffer on the stack, then copied into the thread's buffer or written. */
+/* A line is built at the end of the thread's buffer, which is written when it is full or its owner says so. */
 #include "common/log.h"
 
 #include <errno.h>
@@ -30,15 +30,16 @@ static _Thread_local struct {
     char bytes[BUFFER_BYTES];
 } buffer;
 
+/* Made where it waits to be written. */
 struct line {
     size_t used;
-    char bytes[LINE_BYTES_MAX];
+    char *bytes; /* LINE_BYTES_MAX of them */
 };
 
 /* Room for the closing brace and newline is always kept. */
 static bool has_room(const struct line *line, size_t bytes)
 {
-    return line->used + bytes + 2 <= sizeof line->bytes;
+    return line->used + bytes + 2 <= LINE_BYTES_MAX;
 }
 
 static void put(struct line *line, const char *text, size_t length)
@@ -117,7 +118,7 @@ static void put_string(struct line *line, const char *text)
     enum { CLOSE_AND_ESCAPE = 8 };
     put(line, "\"", 1);
     for (const char *next = text; *next && has_room(line, CLOSE_AND_ESCAPE);) {
-        size_t plain = plain_length(next, sizeof line->bytes - CLOSE_AND_ESCAPE - line->used);
+        size_t plain = plain_length(next, LINE_BYTES_MAX - CLOSE_AND_ESCAPE - line->used);
         put(line, next, plain);
         next += plain > 0 ? plain : put_escaped(line, (const unsigned char *)next);
     }
@@ -225,17 +226,17 @@ void log_buffered(bool on)
     buffer.on = on;
 }
 
-static void emit(const struct line *line, bool now)
+static struct line line_begin(void)
 {
-    if (!buffer.on) {
-        write_out(line->bytes, line->used);
-        return;
-    }
-    if (buffer.used + line->used > sizeof buffer.bytes)
+    if (buffer.used + LINE_BYTES_MAX > sizeof buffer.bytes)
         log_flush();
-    memcpy(buffer.bytes + buffer.used, line->bytes, line->used);
+    return (struct line){.bytes = buffer.bytes + buffer.used};
+}
+
+static void line_end(const struct line *line, bool now)
+{
     buffer.used += line->used;
-    if (now)
+    if (now || !buffer.on)
         log_flush();
 }
 
@@ -278,10 +279,8 @@ bool log_level_parse(const char *text, enum log_level *out)
 
 void log_write(enum log_level level, const char *message, const struct log_field *fields, unsigned count)
 {
-    /* Not cleared: 8 KiB a line would be felt. */
-    struct line line __attribute__((uninitialized));
     char time[CLOCK_TEXT_BYTES];
-    line.used = 0;
+    struct line line = line_begin();
     put_text(&line, "{\"time\":\"");
     put_text(&line, clock_format(clock_wall_ns(), time));
     put_text(&line, "\",\"level\":\"");
@@ -297,7 +296,7 @@ void log_write(enum log_level level, const char *message, const struct log_field
         put_field(&line, &fields[i]);
     memcpy(line.bytes + line.used, "}\n", 2);
     line.used += 2;
-    emit(&line, level >= LOG_ERROR);
+    line_end(&line, level >= LOG_ERROR);
     log_sink *also = atomic_load_explicit(&sink, memory_order_acquire);
     if (also)
         also(level, message, fields, count);

@@ -22,6 +22,11 @@ void *mem_alloc(size_t bytes)
     return checked(calloc(1, bytes ? bytes : 1));
 }
 
+void *mem_aligned(size_t alignment, size_t bytes)
+{
+    return memset(checked(aligned_alloc(alignment, bytes)), 0, bytes);
+}
+
 void *mem_array(size_t count, size_t bytes)
 {
     return checked(calloc(count ? count : 1, bytes ? bytes : 1));

@@ -115,6 +115,8 @@ void connection_free(struct connection *connection)
     struct http_server *server = connection->server;
     loop_timer_stop(server->loop, &connection->timer);
     list_remove(&connection->list);
+    if (connection->memo.data)
+        connection->memo.drop(connection->memo.data);
     if (connection->counted) {
         server->stats.connections--;
         atomic_fetch_sub(&server->share->connections, 1);

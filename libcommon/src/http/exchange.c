@@ -23,7 +23,7 @@ static const char *carry(const struct carrier *carrier, const char *key)
     const struct exchange *exchange = container_of(carrier, const struct exchange, carrier);
     const char *name, *value, *joined = NULL;
     for (unsigned i = 0; http_header_at(&exchange->req, i, &name, &value); i++)
-        if (strcasecmp(name, key) == 0)
+        if ((*name | 0x20) == *key && strcasecmp(name, key) == 0) /* most differ in their first letters */
             joined = joined ? arena_print(exchange->req.arena, "%s,%s", joined, value) : value;
     return joined;
 }
@@ -155,6 +155,7 @@ static void announce(struct exchange *exchange, struct call *call)
         .peer = exchange->connection->peer,
         .access = access_of(exchange),
         .carrier = &exchange->carrier,
+        .memo = &exchange->connection->memo,
     };
 }
 

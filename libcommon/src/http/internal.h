@@ -100,6 +100,7 @@ struct connection {
     size_t discarded;
     struct loop_watch watch; /* while lingering */
     char peer[PEER_BYTES];
+    struct call_memo memo;
 };
 
 struct header {

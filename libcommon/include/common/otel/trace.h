@@ -41,6 +41,7 @@ struct otel_link {
 
 struct otel_span_options {
     enum otel_span_kind kind;                /* 0: internal */
+    bool name_lives;                         /* the name is UTF-8 and stays until the span's end: it is not copied */
     const struct trace_context *parent;      /* NULL: the current one; &otel_no_parent: none, a new trace */
     const struct otel_attribute *attributes; /* samplers see these */
     unsigned attribute_count;
@@ -75,6 +76,9 @@ static inline bool otel_span_recording(const struct otel_span *span)
 
 /* The last value of a key counts. */
 void otel_span_set_all(struct otel_span *span, const struct otel_attribute *attributes, unsigned count);
+/* The same with a set, which lives until the span's end; three a span, with that of its options, cost next to nothing.
+ */
+void otel_span_set_shared(struct otel_span *span, const struct otel_attribute_set *set);
 /* Private: all in registers, and the key's length where the compiler knows it. */
 void otel_span_put(struct otel_span *span, const char *key, size_t key_bytes, struct otel_value value);
 static inline void otel_span_set(struct otel_span *span, struct otel_attribute attribute)

@@ -165,32 +165,41 @@ static struct encoded_record *keep(const struct wire *wire, const struct sdk_sco
     return record;
 }
 
-static struct wire start(void)
+static void start(struct wire *wire)
 {
-    struct wire wire;
     if (!own.watched)
         own_watch();
-    wire_start(&wire, &own.scratch);
-    return wire;
+    wire_start(wire, &own.scratch);
 }
 
 struct encoded_record *encoded_span(const struct span_record *span, unsigned users)
 {
-    struct wire wire = start();
+    struct wire wire __attribute__((uninitialized));
+    start(&wire);
     otlp_put_span(&wire, OTLP_SCOPE_RECORDS, span);
     return keep(&wire, span->scope, users);
 }
 
 struct encoded_record *encoded_log(const struct log_record *log, unsigned users)
 {
-    struct wire wire = start();
+    struct wire wire __attribute__((uninitialized));
+    start(&wire);
     otlp_put_log(&wire, OTLP_SCOPE_RECORDS, log);
     return keep(&wire, log->scope, users);
 }
 
+struct encoded_record *encoded_plain_log(const struct log_record *log, const struct limit_settings *limits,
+                                         unsigned users)
+{
+    struct wire wire __attribute__((uninitialized));
+    start(&wire);
+    return otlp_put_plain_log(&wire, OTLP_SCOPE_RECORDS, log, limits) ? keep(&wire, log->scope, users) : NULL;
+}
+
 struct otlp_message encoded_attributes(struct arena *arena, const struct otel_attribute *attributes, unsigned count)
 {
-    struct wire wire = start();
+    struct wire wire __attribute__((uninitialized));
+    start(&wire);
     otlp_put_attributes(&wire, OTLP_SPAN_ATTRIBUTES, attributes, count);
     size_t size = wire_mark(&wire);
     return (struct otlp_message){.data = arena_copy(arena, wire.next, size), .size = size};

@@ -9,6 +9,10 @@ enum { OTLP_SCOPE_RECORDS = 2, OTLP_SPAN_ATTRIBUTES = 9 };
 
 void otlp_put_span(struct wire *wire, unsigned field, const struct span_record *span);
 void otlp_put_log(struct wire *wire, unsigned field, const struct log_record *log);
+/* A record that is in nobody's arena yet: checked and written in one pass. False when a copy of it would be another (by
+ * limits, keys, or texts that are not ASCII) or has to be looked at closely; then the wire is of no use any more. */
+bool otlp_put_plain_log(struct wire *wire, unsigned field, const struct log_record *log,
+                        const struct limit_settings *limits);
 void otlp_put_metric(struct wire *wire, unsigned field, const struct metric *metric);
 
 /* Repeated KeyValue. */

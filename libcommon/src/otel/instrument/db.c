@@ -19,10 +19,18 @@ static unsigned constants(const struct call *call, struct otel_attribute *out)
     return count + address_attributes(call->peer, ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT, out + count);
 }
 
+static unsigned outcome(const struct call *call, const char *error_type, struct otel_attribute *out)
+{
+    unsigned count = 0;
+    if (call->code)
+        out[count++] = otel_text(ATTR_DB_STATUS, call->code);
+    if (error_type)
+        out[count++] = otel_text(ATTR_ERROR_TYPE, error_type);
+    return count;
+}
+
 static void end(const struct call *call, enum err err, struct otel_span *span)
 {
-    if (call->code)
-        otel_span_set(span, otel_text(ATTR_DB_STATUS, call->code));
     if (!err)
         otel_span_set(span, otel_int(ATTR_DB_ROWS, call->items));
 }
@@ -53,6 +61,7 @@ const struct call_convention db_convention = {
     .kind = OTEL_SPAN_CLIENT,
     .name = name,
     .constants = constants,
+    .outcome = outcome,
     .end = end,
     .error = error,
     .attributes = attributes,

@@ -1,5 +1,7 @@
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/mem.h"
 #include "otel/instrument/instrument.h"
 
 static bool has_route(const struct call *call)
@@ -23,32 +25,103 @@ static unsigned constants(const struct call *call, struct otel_attribute *out)
     return count;
 }
 
-static void say_peer(const struct call *call, struct otel_span *span)
+/* --- what the requests of a connection repeat */
+
+enum { ENDS_ATTRIBUTES_MAX = 6 };
+
+/* Who speaks with whom. */
+struct ends {
+    const char *authority, *agent, *peer; /* or NULL */
+};
+
+/* From the second request of a connection on. */
+struct memo {
+    char *authority, *agent;        /* copies, or NULL */
+    struct otel_attribute_set *set; /* NULL: there was one request so far */
+};
+
+static struct ends ends_of(const struct call *call)
 {
-    struct otel_attribute peer[2];
-    otel_span_set_all(span, peer, address_attributes(call->peer, ATTR_PEER_ADDRESS, ATTR_PEER_PORT, peer));
-    otel_span_set(span, (struct otel_attribute){ATTR_CLIENT_ADDRESS, peer[0].value});
+    const struct carrier *carrier = call->carrier;
+    return (struct ends){.authority = carrier ? carrier->get(carrier, "host") : NULL,
+                         .agent = carrier ? carrier->get(carrier, "user-agent") : NULL,
+                         .peer = call->peer};
+}
+
+static unsigned ends_attributes(const struct ends *ends, struct otel_attribute out[ENDS_ATTRIBUTES_MAX])
+{
+    unsigned count = 0;
+    if (ends->authority)
+        count += address_attributes(ends->authority, ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT, out);
+    if (ends->agent)
+        out[count++] = otel_text(ATTR_USER_AGENT, ends->agent);
+    if (ends->peer) {
+        unsigned peer = count;
+        count += address_attributes(ends->peer, ATTR_PEER_ADDRESS, ATTR_PEER_PORT, out + peer);
+        out[count++] = (struct otel_attribute){ATTR_CLIENT_ADDRESS, out[peer].value};
+    }
+    return count;
+}
+
+static void memo_clear(struct memo *memo)
+{
+    free(memo->authority);
+    free(memo->agent);
+    otel_attribute_set_free(memo->set);
+    *memo = (struct memo){0};
+}
+
+static void memo_drop(void *data)
+{
+    memo_clear(data);
+    free(data);
+}
+
+static bool same_text(const char *copy, const char *text)
+{
+    return copy && text ? strcmp(copy, text) == 0 : copy == text;
+}
+
+/* The set of the connection's ends; NULL at its first request, which may be its only one. */
+static const struct otel_attribute_set *recall(struct call_memo *kept, const struct ends *ends)
+{
+    struct memo *memo = kept->data;
+    if (!memo) {
+        *kept = (struct call_memo){.data = mem_alloc(sizeof *memo), .drop = memo_drop};
+        return NULL;
+    }
+    if (memo->set && same_text(memo->authority, ends->authority) && same_text(memo->agent, ends->agent))
+        return memo->set;
+    struct otel_attribute attributes[ENDS_ATTRIBUTES_MAX];
+    memo_clear(memo);
+    memo->authority = mem_text(ends->authority);
+    memo->agent = mem_text(ends->agent);
+    memo->set = otel_attribute_set_new(attributes, ends_attributes(ends, attributes));
+    return memo->set;
 }
 
 static void begin(const struct call *call, struct otel_span *span)
 {
-    const char *authority = call->carrier ? call->carrier->get(call->carrier, "host") : NULL;
-    const char *agent = call->carrier ? call->carrier->get(call->carrier, "user-agent") : NULL;
-    struct otel_attribute server[2];
+    struct ends ends = ends_of(call);
+    const struct otel_attribute_set *set = call->memo ? recall(call->memo, &ends) : NULL;
+    struct otel_attribute attributes[ENDS_ATTRIBUTES_MAX];
     if (call->text)
         otel_span_set(span, otel_text(ATTR_URL_PATH, call->text));
-    if (authority)
-        otel_span_set_all(span, server, address_attributes(authority, ATTR_SERVER_ADDRESS, ATTR_SERVER_PORT, server));
-    if (agent)
-        otel_span_set(span, otel_text(ATTR_USER_AGENT, agent));
-    if (call->peer)
-        say_peer(call, span);
+    if (set)
+        otel_span_set_shared(span, set);
+    else
+        otel_span_set_all(span, attributes, ends_attributes(&ends, attributes));
 }
 
-static void end(const struct call *call, enum err err, struct otel_span *span)
+/* --- the end */
+
+static unsigned outcome(const struct call *call, const char *error_type, struct otel_attribute *out)
 {
-    (void)err;
-    otel_span_set(span, otel_int(ATTR_HTTP_STATUS, call->status));
+    unsigned count = 0;
+    out[count++] = otel_int(ATTR_HTTP_STATUS, call->status);
+    if (error_type)
+        out[count++] = otel_text(ATTR_ERROR_TYPE, error_type);
+    return count;
 }
 
 /* The server's own fault only. */
@@ -79,7 +152,7 @@ const struct call_convention http_server_convention = {
     .name = name,
     .constants = constants,
     .begin = begin,
-    .end = end,
+    .outcome = outcome,
     .error = error,
     .attributes = attributes,
     .duration = {"http.server.request.duration", "Duration of HTTP server requests.", call_seconds, CALL_SECONDS},

@@ -60,12 +60,16 @@ static unsigned take_links(struct request *req, const struct call *call, struct 
 
 /* A message that is processed is the child of the context it carried, and linked to it: whoever starts from the
  * batch finds it, whoever starts from the order too. */
-static void start_span(struct request *req, struct call *call, const struct otel_attribute_set *constants,
-                       struct otel_span *span, struct trace_context *parent)
+static void start_span(struct request *req, struct call *call, const struct call_site *site, struct otel_span *span,
+                       struct trace_context *parent)
 {
     const struct call_convention *convention = convention_of(call);
     struct otel_link *links = NULL, creation = {.context = parent};
-    struct otel_span_options options = {.kind = convention->kind, .parent = parent, .set = constants};
+    struct otel_span_options options = {.kind = convention->kind, .parent = parent};
+    if (site) {
+        options.set = site->constants;
+        options.name_lives = site->span_name != NULL;
+    }
     if (call->link_count) {
         options.link_count = take_links(req, call, &links);
         options.links = links;
@@ -73,7 +77,7 @@ static void start_span(struct request *req, struct call *call, const struct otel
         options.link_count = 1;
         options.links = &creation;
     }
-    otel_span_start(span, tracer, convention->name(call, req->arena), &options);
+    otel_span_start(span, tracer, options.name_lives ? site->span_name : convention->name(call, req->arena), &options);
 }
 
 static void say_begin(const struct call *call, const struct call_site *site, struct otel_span *span)
@@ -99,7 +103,7 @@ static void begin(struct request *req, struct call *call)
     }
     call->span = telemetry;
     struct call_site *site = telemetry->site = site_find(call);
-    start_span(req, call, site ? site->constants : NULL, &telemetry->span, &parent);
+    start_span(req, call, site, &telemetry->span, &parent);
     req->trace = telemetry->span.context;
     if (!trace_valid(&req->trace)) /* without an SDK an answer still names a trace */
         req->trace = trace_new();
@@ -111,21 +115,21 @@ static void begin(struct request *req, struct call *call)
         otel_inject(&req->trace, call->carrier);
 }
 
-static void finish_span(const struct request *req, const struct call *call, enum err err, const char *error,
-                        struct otel_span *span)
+static void say_end(const struct call *call, enum err err, const char *error, const struct call_series *series,
+                    struct otel_span *span)
 {
-    if (otel_span_recording(span)) {
-        convention_of(call)->end(call, err, span);
-        if (error) {
-            otel_span_set(span, otel_text(ATTR_ERROR_TYPE, error));
-            otel_span_status(span, OTEL_STATUS_ERROR, req->failure.err == err ? req->failure.detail : NULL);
-        }
-    }
+    const struct call_convention *convention = convention_of(call);
+    struct otel_attribute outcome[SITE_ATTRIBUTES_MAX];
+    if (series->outcome)
+        otel_span_set_shared(span, series->outcome);
+    else
+        otel_span_set_all(span, outcome, convention->outcome(call, error, outcome));
+    if (convention->end)
+        convention->end(call, err, span);
 }
 
-static void measure(struct call_site *site, const struct call *call, const char *error)
+static void measure(const struct call_series *series, const struct call *call)
 {
-    const struct call_series *series = site_series(site, call, error);
     double seconds = (double)(clock_now_ns() - call->begin_ns) / 1e9;
     if (series->duration)
         otel_bound_record(series->duration, seconds);
@@ -143,8 +147,12 @@ static void end(struct request *req, struct call *call, enum err err)
     const char *error = convention_of(call)->error(call, err);
     if (telemetry->site && telemetry->site->active)
         otel_bound_add(telemetry->site->active, -1);
-    measure(telemetry->site, call, error); /* while the span is current: for exemplars */
-    finish_span(req, call, err, error, &telemetry->span);
+    const struct call_series *series = site_series(telemetry->site, call, error);
+    measure(series, call); /* while the span is current: for exemplars */
+    if (otel_span_recording(&telemetry->span))
+        say_end(call, err, error, series, &telemetry->span);
+    if (error)
+        otel_span_status(&telemetry->span, OTEL_STATUS_ERROR, req->failure.err == err ? req->failure.detail : NULL);
     otel_span_end(&telemetry->span);
 }
 

@@ -22,10 +22,13 @@ struct call_telemetry {
 /* Of one kind of call: what its span says at the begin and at the end, and what is measured. */
 struct call_convention {
     enum otel_span_kind kind;
-    const char *(*name)(const struct call *call, struct arena *arena);
+    const char *(*name)(const struct call *call, struct arena *arena); /* one for all calls of a site */
     /* The span's attributes that all calls of a site have; returns their number. At most SITE_ATTRIBUTES_MAX. */
     unsigned (*constants)(const struct call *call, struct otel_attribute *attributes);
     void (*begin)(const struct call *call, struct otel_span *span); /* the others; recording spans only; or NULL */
+    /* The same at the end: those that all calls of a series have, at most SITE_ATTRIBUTES_MAX, and the others, or
+     * NULL. */
+    unsigned (*outcome)(const struct call *call, const char *error, struct otel_attribute *attributes);
     void (*end)(const struct call *call, enum err err, struct otel_span *span);
     /* error.type at the end: static or of the call's life; NULL: it went well, as far as this side is concerned */
     const char *(*error)(const struct call *call, enum err err);
@@ -51,6 +54,7 @@ extern const struct call_convention http_server_convention, rpc_server_conventio
 /* series.c: the bound metrics of a call that has ended. */
 struct call_series {
     int status;
+    const struct otel_attribute_set *outcome; /* NULL: of calls whose outcomes differ */
     struct otel_bound_histogram *duration;
     struct otel_bound_counter *messages;           /* sent or consumed; NULL: no message */
     struct otel_bound_counter *requests;           /* HTTP: http_requests_total */
@@ -60,12 +64,16 @@ const struct call_series *series_find(const struct call *call, const char *error
 /* Binds http.server.active_requests for the call's method: once a site. */
 struct otel_bound_counter *series_active(const struct call *call);
 
-/* sites.c: a kind with what its calls repeat from their begin on. Nothing ends it. */
+/* sites.c: a kind with what its calls repeat from their begin on. Nothing ends it. What a call is recognised by lies in
+ * one cache line, the texts side by side. */
 struct call_site {
-    struct call key;
+    _Alignas(64) enum call_kind kind;
+    const char *name, *method, *text, *peer, *place; /* as in struct call */
+    const char *span_name;                           /* NULL: it is no UTF-8 */
     struct otel_attribute_set *constants;
     struct otel_bound_counter *active;         /* HTTP: counts requests while they run */
     _Atomic(const struct call_series *) usual; /* of the call that ended last, without an error */
+    struct arena arena;                        /* of the texts */
 };
 /* NULL when there are too many of them. */
 struct call_site *site_find(const struct call *call);

@@ -39,6 +39,14 @@ static void begin(const struct call *call, struct otel_span *span)
         otel_span_set(span, otel_int(ATTR_MSG_COUNT, call->items));
 }
 
+static unsigned outcome(const struct call *call, const char *error_type, struct otel_attribute *out)
+{
+    (void)call;
+    if (error_type)
+        out[0] = otel_text(ATTR_ERROR_TYPE, error_type);
+    return error_type ? 1 : 0;
+}
+
 static void end(const struct call *call, enum err err, struct otel_span *span)
 {
     (void)err;
@@ -68,8 +76,9 @@ static unsigned attributes(const struct call *call, const char *error_type, stru
 
 #define MESSAGING(span_kind, duration_name, duration_description)                                                      \
     {                                                                                                                  \
-        .kind = (span_kind), .name = name, .constants = constants, .begin = begin, .end = end, .error = error,         \
-        .attributes = attributes, .duration = {(duration_name), (duration_description), call_seconds, CALL_SECONDS},   \
+        .kind = (span_kind), .name = name, .constants = constants, .begin = begin, .outcome = outcome, .end = end,     \
+        .error = error, .attributes = attributes,                                                                      \
+        .duration = {(duration_name), (duration_description), call_seconds, CALL_SECONDS},                             \
     }
 
 static const char operation_duration[] = "messaging.client.operation.duration";

@@ -16,10 +16,13 @@ static unsigned constants(const struct call *call, struct otel_attribute *out)
     return count;
 }
 
-static void end(const struct call *call, enum err err, struct otel_span *span)
+static unsigned outcome(const struct call *call, const char *error_type, struct otel_attribute *out)
 {
-    (void)call;
-    otel_span_set(span, otel_text(ATTR_RPC_STATUS, err_name((int)err)));
+    unsigned count = 0;
+    out[count++] = otel_text(ATTR_RPC_STATUS, err_name(call->status));
+    if (error_type)
+        out[count++] = otel_text(ATTR_ERROR_TYPE, error_type);
+    return count;
 }
 
 static const char *client_error(const struct call *call, enum err err)
@@ -60,7 +63,7 @@ const struct call_convention rpc_server_convention = {
     .kind = OTEL_SPAN_SERVER,
     .name = name,
     .constants = constants,
-    .end = end,
+    .outcome = outcome,
     .error = server_error,
     .attributes = attributes,
     .duration = {"rpc.server.call.duration", "Duration of incoming calls.", call_seconds, CALL_SECONDS},
@@ -70,7 +73,7 @@ const struct call_convention rpc_client_convention = {
     .kind = OTEL_SPAN_CLIENT,
     .name = name,
     .constants = constants,
-    .end = end,
+    .outcome = outcome,
     .error = client_error,
     .attributes = attributes,
     .duration = {"rpc.client.call.duration", "Duration of outgoing calls.", call_seconds, CALL_SECONDS},

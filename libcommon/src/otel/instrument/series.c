@@ -113,6 +113,12 @@ static void bind(struct call_series *series, const struct call *call, const char
             counter("messaging.client.consumed.messages", "{message}", "Messages delivered."), attributes, count);
 }
 
+static const struct otel_attribute_set *outcome_of(const struct call *call, const char *error)
+{
+    struct otel_attribute attributes[SITE_ATTRIBUTES_MAX];
+    return otel_attribute_set_new(attributes, convention_of(call)->outcome(call, error, attributes));
+}
+
 static struct entry *entry_new(const struct call *call, const char *error, uint32_t hash)
 {
     struct entry *entry = mem_alloc(sizeof *entry);
@@ -145,6 +151,7 @@ static struct entry *add(const struct call *call, const char *error, uint32_t ha
         entry = rest_of(call);
     } else if (!entry) {
         entry = entry_new(call, error, hash);
+        entry->series.outcome = outcome_of(call, error);
         entry_count++;
         atomic_store_explicit(&slots[slot], entry, memory_order_release);
     }

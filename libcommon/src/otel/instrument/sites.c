@@ -6,9 +6,10 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "common/utf8.h"
 #include "otel/instrument/instrument.h"
 
-enum { SLOTS = 2048, SITES_MAX = 1024 };
+enum { SLOTS = 2048, SITES_MAX = 1024, TEXTS_BYTES = 256 };
 
 static _Atomic(struct call_site *) slots[SLOTS];
 static unsigned site_count;
@@ -44,10 +45,9 @@ static bool same_text(const char *copy, const char *text)
 /* The text is a statement's: it has its name, and lives as long. */
 static bool is_of(const struct call_site *site, const struct call *call)
 {
-    const struct call *key = &site->key;
-    return key->kind == call->kind && key->text == text_of(call) && same_text(key->name, call->name) &&
-           same_text(key->method, call->method) && same_text(key->place, call->place) &&
-           same_text(key->peer, peer_of(call));
+    return site->kind == call->kind && site->text == text_of(call) && same_text(site->name, call->name) &&
+           same_text(site->method, call->method) && same_text(site->place, call->place) &&
+           same_text(site->peer, peer_of(call));
 }
 
 static struct call_site *look_up(const struct call *call, unsigned *out_slot)
@@ -60,17 +60,34 @@ static struct call_site *look_up(const struct call *call, unsigned *out_slot)
     return site;
 }
 
+static const char *utf8_or_null(const char *text)
+{
+    for (size_t at = 0, bytes; text[at]; at += bytes)
+        if ((bytes = utf8_sequence(text + at)) == 0)
+            return NULL;
+    return text;
+}
+
+static const char *copy_text(struct arena *arena, const char *text)
+{
+    return text ? arena_text(arena, text, strlen(text)) : NULL;
+}
+
 static struct call_site *site_new(const struct call *call)
 {
-    struct call_site *site = mem_alloc(sizeof *site);
+    const struct call_convention *convention = convention_of(call);
+    struct call_site *site = mem_aligned(_Alignof(struct call_site), sizeof *site);
     struct otel_attribute constants[SITE_ATTRIBUTES_MAX];
-    site->key = (struct call){.kind = call->kind,
-                              .name = mem_text(call->name),
-                              .method = mem_text(call->method),
-                              .place = mem_text(call->place),
-                              .peer = mem_text(peer_of(call)),
-                              .text = text_of(call)};
-    site->constants = otel_attribute_set_new(constants, convention_of(call)->constants(call, constants));
+    arena_init(&site->arena, TEXTS_BYTES);
+    site->kind = call->kind;
+    site->name = copy_text(&site->arena, call->name);
+    site->method = copy_text(&site->arena, call->method);
+    site->place = copy_text(&site->arena, call->place);
+    site->peer = copy_text(&site->arena, peer_of(call));
+    site->text = text_of(call);
+    const struct call like = {.kind = site->kind, .name = site->name, .method = site->method};
+    site->span_name = utf8_or_null(convention->name(&like, &site->arena));
+    site->constants = otel_attribute_set_new(constants, convention->constants(call, constants));
     if (call->kind == CALL_HTTP_SERVER)
         site->active = series_active(call);
     return site;

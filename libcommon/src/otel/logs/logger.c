@@ -34,8 +34,12 @@ static void take_context(struct log_record *record, const struct trace_context *
 {
     if (!context)
         context = trace_current();
-    if (!context || !trace_valid(context))
+    if (!context || !trace_valid(context)) {
+        memset(record->trace_id, 0, sizeof record->trace_id);
+        memset(record->span_id, 0, sizeof record->span_id);
+        record->flags = 0;
         return;
+    }
     memcpy(record->trace_id, context->trace_id, sizeof record->trace_id);
     memcpy(record->span_id, context->span_id, sizeof record->span_id);
     record->flags = context->flags;
@@ -79,23 +83,22 @@ static void record_fill(struct log_record *record, const struct otel_log *log, c
     take_attributes(record, log, limits);
 }
 
-static bool is_plain(const struct otel_log *log, const struct limit_settings *limits)
+/* Encoded from the caller's own memory. False: it has to be copied first. */
+static bool emit_plain(const struct logs_pipeline *pipeline, const struct sdk_scope *scope, const struct otel_log *log)
 {
-    return attributes_plain(log->attributes, log->attribute_count, limits->attribute_count,
-                            limits->attribute_value_length) &&
-           value_plain(&log->body, UNLIMITED) && text_plain(log->severity_text) && text_plain(log->event_name);
-}
-
-/* Encoded from the caller's own memory. */
-static void emit_plain(const struct processors *processors, const struct sdk_scope *scope, const struct otel_log *log)
-{
-    struct log_record record = {.severity_text = log->severity_text,
-                                .event_name = log->event_name,
-                                .body = log->body,
-                                .attributes = log->attributes,
-                                .attribute_count = log->attribute_count};
+    const struct processors *processors = &pipeline->processors;
+    struct log_record record __attribute__((uninitialized));
     record_begin(&record, scope, log);
-    processors_add(processors, true, encoded_log(&record, processors->encoded_count));
+    record.severity_text = log->severity_text;
+    record.event_name = log->event_name;
+    record.body = log->body;
+    record.attributes = log->attributes;
+    record.attribute_count = log->attribute_count;
+    record.attributes_dropped = 0;
+    struct encoded_record *encoded = encoded_plain_log(&record, &pipeline->limits, processors->encoded_count);
+    if (encoded)
+        processors_add(processors, true, encoded);
+    return encoded != NULL;
 }
 
 /* others: processors that take records as they are. */
@@ -126,9 +129,7 @@ static void emit(const struct logs_pipeline *pipeline, const struct sdk_scope *s
     bool encoded = processors_want_encoded(processors);
     if (!encoded && others == 0)
         return;
-    if (others == 0 && is_plain(log, &pipeline->limits))
-        emit_plain(processors, scope, log);
-    else
+    if (others > 0 || !emit_plain(pipeline, scope, log))
         emit_copied(pipeline, scope, log, encoded, others);
 }
 

@@ -11,28 +11,11 @@ static const char replacement[] = "\xef\xbf\xbd";
 
 /* --- texts */
 
-/* Copies what is ASCII all through, as nearly all texts are, in one go; out has room for a NUL. False: it is not. */
+/* The copy ends with a NUL. */
 static inline __attribute__((always_inline)) bool copy_ascii(char *out, const char *text, size_t bytes)
 {
-    uint64_t any = 0, word;
-    size_t i = 0;
-    for (; i + sizeof word <= bytes; i += sizeof word) {
-        memcpy(&word, text + i, sizeof word);
-        memcpy(out + i, &word, sizeof word);
-        any |= word;
-    }
-    if (i < bytes && i > 0) { /* the last eight bytes, some of them once more */
-        memcpy(&word, text + bytes - sizeof word, sizeof word);
-        memcpy(out + bytes - sizeof word, &word, sizeof word);
-        any |= word;
-        i = bytes;
-    }
-    for (; i < bytes; i++) {
-        out[i] = text[i];
-        any |= (unsigned char)text[i];
-    }
     out[bytes] = '\0';
-    return (any & UINT64_C(0x8080808080808080)) == 0;
+    return ascii_copy(out, text, bytes);
 }
 
 /* Bytes of the sequence at text, which need not end with a NUL; 0 when there is no valid one. */
@@ -192,26 +175,11 @@ struct otel_value value_copy(struct arena *arena, const struct otel_value *value
 
 /* --- lists: keys are padded to eight bytes, so that most comparisons are one of numbers */
 
-static uint64_t beginning(const char *key, size_t bytes)
-{
-    uint64_t word = 0;
-    if (bytes + 1 >= sizeof word)
-        memcpy(&word, key, sizeof word);
-    else
-        memcpy(&word, key, bytes);
-    return word;
-}
-
-static uint64_t bit_of(uint64_t begins, size_t key_bytes)
-{
-    return UINT64_C(1) << ((begins + key_bytes) * UINT64_C(0x9e3779b97f4a7c15) >> 58);
-}
-
 /* Most keys are new, and most of these are known to be by their bit. */
 static inline struct otel_attribute *find(const struct attribute_list *list, const char *key, size_t key_bytes,
                                           uint64_t begins)
 {
-    if (!(list->seen & bit_of(begins, key_bytes)))
+    if (!(list->seen & key_bit(begins, key_bytes)))
         return NULL;
     for (unsigned i = 0; i < list->count; i++) {
         uint64_t word;
@@ -224,7 +192,7 @@ static inline struct otel_attribute *find(const struct attribute_list *list, con
 
 bool attributes_have(const struct attribute_list *list, const char *key, size_t key_bytes)
 {
-    return key_bytes > 0 && find(list, key, key_bytes, beginning(key, key_bytes)) != NULL;
+    return key_bytes > 0 && find(list, key, key_bytes, key_begins(key, key_bytes)) != NULL;
 }
 
 static void grow(struct arena *arena, struct attribute_list *list, unsigned count_max)
@@ -295,11 +263,11 @@ static __attribute__((noinline)) void put_cleaned(struct arena *arena, struct at
                                                   size_t key_bytes, struct otel_value value, int length_max)
 {
     const char *cleaned = copy_clean(arena, key, &key_bytes, -1);
-    uint64_t begins = beginning(cleaned, key_bytes);
+    uint64_t begins = key_begins(cleaned, key_bytes);
     struct otel_attribute *item = find(list, cleaned, key_bytes, begins);
     if (!item) {
         item = &list->items[list->count++];
-        list->seen |= bit_of(begins, key_bytes);
+        list->seen |= key_bit(begins, key_bytes);
         item->value = (struct otel_value){.type = OTEL_EMPTY};
     }
     item->key = cleaned;
@@ -320,7 +288,7 @@ static inline void append(struct arena *arena, struct attribute_list *list, cons
         return;
     }
     struct otel_attribute *item = &list->items[list->count++];
-    list->seen |= bit_of(begins, key_bytes);
+    list->seen |= key_bit(begins, key_bytes);
     item->key = key_copy;
     if (value.type > OTEL_REAL) {
         item->value.type = OTEL_EMPTY;
@@ -344,7 +312,7 @@ void attributes_put(struct arena *arena, struct attribute_list *list, const char
         list->dropped++;
         return;
     }
-    uint64_t begins = beginning(key, key_bytes);
+    uint64_t begins = key_begins(key, key_bytes);
     struct otel_attribute *old = find(list, key, key_bytes, begins);
     if (old) {
         put_value(arena, &old->value, value, length_max);
@@ -364,57 +332,6 @@ void attributes_set(struct arena *arena, struct attribute_list *list, const stru
 {
     size_t key_bytes = attribute->key ? strlen(attribute->key) : 0;
     attributes_put(arena, list, attribute->key, key_bytes, attribute->value, count_max, length_max);
-}
-
-/* --- what needs no copy */
-
-static bool is_ascii(const char *text, size_t bytes)
-{
-    uint64_t any = 0, word;
-    size_t i = 0;
-    for (; i + sizeof word <= bytes; i += sizeof word) {
-        memcpy(&word, text + i, sizeof word);
-        any |= word;
-    }
-    for (; i < bytes; i++)
-        any |= (unsigned char)text[i];
-    return (any & UINT64_C(0x8080808080808080)) == 0;
-}
-
-bool text_plain(const char *text)
-{
-    return !text || is_ascii(text, strlen(text));
-}
-
-bool value_plain(const struct otel_value *value, int length_max)
-{
-    if (value->type != OTEL_TEXT)
-        return value->type < OTEL_BYTES;
-    return cut(value->count, length_max) == value->count && is_ascii(value->text, value->count);
-}
-
-static bool among(const struct otel_attribute *attributes, unsigned count, const char *key)
-{
-    for (unsigned i = 0; i < count; i++)
-        if (strcmp(attributes[i].key, key) == 0)
-            return true;
-    return false;
-}
-
-bool attributes_plain(const struct otel_attribute *attributes, unsigned count, unsigned count_max, int length_max)
-{
-    uint64_t seen = 0;
-    for (unsigned i = 0; i < count; i++) {
-        const char *key = attributes[i].key;
-        size_t key_bytes = key ? strlen(key) : 0;
-        if (key_bytes == 0 || !is_ascii(key, key_bytes) || !value_plain(&attributes[i].value, length_max))
-            return false;
-        uint64_t bit = bit_of(beginning(key, key_bytes), key_bytes);
-        if ((seen & bit) && among(attributes, i, key))
-            return false;
-        seen |= bit;
-    }
-    return count <= count_max;
 }
 
 /* --- sets */

@@ -2,6 +2,8 @@
 #ifndef OTEL_SDK_COPY_H
 #define OTEL_SDK_COPY_H
 
+#include <string.h>
+
 #include "common/arena.h"
 #include "common/otel/value.h"
 
@@ -23,11 +25,44 @@ void attributes_set(struct arena *arena, struct attribute_list *list, const stru
 void attributes_put(struct arena *arena, struct attribute_list *list, const char *key, size_t key_bytes,
                     struct otel_value value, unsigned count_max, int length_max);
 
-/* Would a copy be the same, value for value, and without loss? False, too, when it takes more than a look to tell. */
-bool text_plain(const char *text);
-bool value_plain(const struct otel_value *value, int length_max);
-bool attributes_plain(const struct otel_attribute *attributes, unsigned count, unsigned count_max, int length_max);
 bool attributes_have(const struct attribute_list *list, const char *key, size_t key_bytes);
+
+/* A key's first eight bytes, and its bit in an attribute_list's seen. */
+static inline uint64_t key_begins(const char *key, size_t bytes)
+{
+    uint64_t word = 0;
+    memcpy(&word, key, bytes + 1 >= sizeof word ? sizeof word : bytes);
+    return word;
+}
+
+static inline uint64_t key_bit(uint64_t begins, size_t key_bytes)
+{
+    return UINT64_C(1) << ((begins + key_bytes) * UINT64_C(0x9e3779b97f4a7c15) >> 58);
+}
+
+/* Copies what is ASCII all through, as nearly all texts are, in one go; no NUL. False: it is not. */
+static inline __attribute__((always_inline)) bool ascii_copy(void *out, const char *text, size_t bytes)
+{
+    uint64_t any = 0, word;
+    char *to = out;
+    size_t i = 0;
+    for (; i + sizeof word <= bytes; i += sizeof word) {
+        memcpy(&word, text + i, sizeof word);
+        memcpy(to + i, &word, sizeof word);
+        any |= word;
+    }
+    if (i < bytes && i > 0) { /* the last eight bytes, some of them once more */
+        memcpy(&word, text + bytes - sizeof word, sizeof word);
+        memcpy(to + bytes - sizeof word, &word, sizeof word);
+        any |= word;
+        i = bytes;
+    }
+    for (; i < bytes; i++) {
+        to[i] = text[i];
+        any |= (unsigned char)text[i];
+    }
+    return (any & UINT64_C(0x8080808080808080)) == 0;
+}
 
 /* Of sets: sorted by key with the last of each key, without empty keys. Returns the new count. */
 unsigned attributes_sort(struct otel_attribute *attributes, unsigned count);

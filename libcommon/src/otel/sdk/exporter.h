@@ -73,6 +73,9 @@ struct otlp_message { /* or a part of one */
 /* export/encoded.c: each of users will release it, on any thread. */
 struct encoded_record *encoded_span(const struct span_record *span, unsigned users);
 struct encoded_record *encoded_log(const struct log_record *log, unsigned users);
+/* NULL: it has to be copied, within the limits, first. */
+struct encoded_record *encoded_plain_log(const struct log_record *log, const struct limit_settings *limits,
+                                         unsigned users);
 void encoded_release(void *const *records, unsigned count);
 /* Attributes as a span has them; in the arena's memory. */
 struct otlp_message encoded_attributes(struct arena *arena, const struct otel_attribute *attributes, unsigned count);

@@ -41,6 +41,8 @@ struct link_record {
     unsigned attribute_count, attributes_dropped;
 };
 
+enum { SPAN_SETS_MAX = 3 };
+
 /* An ended span. Texts are NUL-terminated copies in its own arena. */
 struct span_record {
     struct arena arena; /* private: kept for the next span */
@@ -49,6 +51,7 @@ struct span_record {
     uint32_t flags;                                      /* as OTLP */
     const char *state;                                   /* or NULL */
     const char *name;
+    bool name_is_lent; /* private */
     enum otel_span_kind kind;
     int64_t start_wall_ns, end_wall_ns;
     uint64_t start_ticks; /* private: see trace/wall.h; 0: the start was given */
@@ -59,7 +62,8 @@ struct span_record {
             unsigned attribute_count, attribute_capacity, attributes_dropped;
         };
     };
-    const struct otel_attribute_set *set; /* more of them, of none of these keys; or NULL, and in batches always so */
+    const struct otel_attribute_set *sets[SPAN_SETS_MAX]; /* more of them, no key twice; none in batches */
+    unsigned set_count;
     struct event_record *events;
     unsigned event_count, event_capacity, events_dropped;
     struct link_record *links;

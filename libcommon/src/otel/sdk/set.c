@@ -16,7 +16,7 @@ static unsigned length_of(const struct otel_value *value)
 
 struct otel_attribute_set *otel_attribute_set_new(const struct otel_attribute *attributes, unsigned count)
 {
-    struct otel_attribute_set *set = mem_alloc(sizeof *set);
+    struct otel_attribute_set *set = mem_aligned(_Alignof(struct otel_attribute_set), sizeof *set);
     arena_init(&set->arena, CHUNK_BYTES);
     for (unsigned i = 0; i < count; i++)
         attributes_set(&set->arena, &set->list, &attributes[i], UINT_MAX, -1);

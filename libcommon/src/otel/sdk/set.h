@@ -4,17 +4,19 @@
 
 #include "otel/sdk/exporter.h"
 
-struct otel_attribute_set { /* read-only */
-    struct arena arena;
+struct otel_attribute_set {                   /* read-only; what a span looks at lies in one cache line */
+    _Alignas(64) struct otlp_message encoded; /* as attributes of a span */
     struct attribute_list list;
-    unsigned longest;            /* bytes of its longest text; UINT_MAX: there are values of which that is not known */
-    struct otlp_message encoded; /* as attributes of a span */
+    unsigned longest; /* bytes of its longest text; UINT_MAX: there are values of which that is not known */
+    struct arena arena;
 };
 
-static inline bool set_within(const struct otel_attribute_set *set, const struct limit_settings *limits)
+/* Beside so many others. */
+static inline bool set_within(const struct otel_attribute_set *set, unsigned others,
+                              const struct limit_settings *limits)
 {
     bool is_short = limits->attribute_value_length < 0 || set->longest <= (unsigned)limits->attribute_value_length;
-    return is_short && set->list.count <= limits->attribute_count;
+    return is_short && others + set->list.count <= limits->attribute_count;
 }
 
 #endif

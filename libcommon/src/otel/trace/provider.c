@@ -36,7 +36,7 @@ void pipeline_deliver(struct traces_pipeline *pipeline, struct span_record *reco
         record_release(record);
         return;
     }
-    record_unfold(record);
+    record_own(record);
     record_share(record, others);
     processors_add(processors, false, record);
 }

@@ -8,11 +8,10 @@
 #include "base/sanitizer.h"
 #include "common/mem.h"
 #include "otel/sdk/copy.h"
-#include "otel/sdk/ring.h"
 #include "otel/sdk/set.h"
 #include "otel/trace/wall.h"
 
-enum { CAPACITY_FIRST = 4, ATTRIBUTES_AT_HOME = 12, IN_HAND_MAX = 16 };
+enum { CAPACITY_FIRST = 4, ATTRIBUTES_AT_HOME = 12, IN_HAND_MAX = 64, MOVED_AT_ONCE = IN_HAND_MAX / 2 };
 
 struct pooled_record {
     struct span_record record;
@@ -22,13 +21,18 @@ struct pooled_record {
     struct otel_attribute first[ATTRIBUTES_AT_HOME];
 };
 
-static struct ring pool;
+/* Taken as they were given last: as few as can be go round, and stay in a cache. */
+static struct {
+    pthread_mutex_t lock;
+    unsigned count;
+    struct pooled_record *records[RECORDS_KEPT];
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* Records that this thread took from the pool in one go, or used last. */
 struct hand {
     unsigned count;
     bool watched; /* they go back when the thread ends */
-    void *records[IN_HAND_MAX];
+    struct pooled_record *records[IN_HAND_MAX];
 };
 
 static _Thread_local struct hand hand;
@@ -70,25 +74,32 @@ static struct pooled_record *record_new(void)
     return fresh;
 }
 
-static void give_back(struct pooled_record *record)
+static void record_free(struct pooled_record *record)
 {
-    if (ring_put(&pool, record, NULL))
-        return;
     arena_done(&record->record.arena);
     free(record);
+}
+
+static void give_back(unsigned count)
+{
+    unsigned kept = 0;
+    pthread_mutex_lock(&pool.lock);
+    for (; kept < count && pool.count < RECORDS_KEPT; kept++)
+        pool.records[pool.count++] = hand.records[--hand.count];
+    pthread_mutex_unlock(&pool.lock);
+    for (; kept < count; kept++)
+        record_free(hand.records[--hand.count]);
 }
 
 static void hand_empty(void *unused)
 {
     (void)unused;
-    while (hand.count > 0)
-        give_back(hand.records[--hand.count]);
+    give_back(hand.count);
     hand.watched = false;
 }
 
 static void pool_init(void)
 {
-    ring_init(&pool, RECORDS_KEPT);
     pthread_key_create(&hand_key, hand_empty);
     wall_init();
 }
@@ -99,12 +110,20 @@ void records_init(void)
     pthread_once(&once, pool_init);
 }
 
-static __attribute__((noinline)) struct pooled_record *fill_hand(void)
+static void hand_watch(void)
 {
     if (!hand.watched)
         pthread_setspecific(hand_key, &hand);
     hand.watched = true;
-    hand.count = ring_take_many(&pool, hand.records, IN_HAND_MAX);
+}
+
+static __attribute__((noinline)) struct pooled_record *fill_hand(void)
+{
+    hand_watch();
+    pthread_mutex_lock(&pool.lock);
+    while (pool.count > 0 && hand.count < MOVED_AT_ONCE)
+        hand.records[hand.count++] = pool.records[--pool.count];
+    pthread_mutex_unlock(&pool.lock);
     return hand.count > 0 ? hand.records[--hand.count] : record_new();
 }
 
@@ -117,7 +136,7 @@ static void clear(struct pooled_record *taken)
     record->link_count = record->link_capacity = record->links_dropped = 0;
     record->status = OTEL_STATUS_UNSET;
     record->state = record->status_message = NULL;
-    record->set = NULL;
+    record->set_count = 0;
 }
 
 /* What the last span left in the record is cleared here and not when it was released: the exporting thread then writes
@@ -146,20 +165,44 @@ void record_release(void *record)
         return;
     if (!is_at_home(released))
         reset(released); /* a large span's memory is not kept */
-    if (hand.watched && hand.count < IN_HAND_MAX)
-        hand.records[hand.count++] = released; /* used next, while it is in this core's cache */
-    else
-        give_back(released);
+    if (hand.count == IN_HAND_MAX)
+        give_back(MOVED_AT_ONCE);
+    hand_watch();
+    hand.records[hand.count++] = released;
 }
+
+void record_name(struct span_record *record, const char *name, bool lives)
+{
+    name = name ? name : "";
+    record->name_is_lent = lives;
+    record->name = lives ? name : text_copy(&record->arena, name);
+}
+
+static unsigned count_in_sets(const struct span_record *record)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < record->set_count; i++)
+        count += record->sets[i]->list.count;
+    return count;
+}
+
+static bool is_in_sets(const struct span_record *record, const char *key, size_t key_bytes)
+{
+    for (unsigned i = 0; i < record->set_count; i++)
+        if (attributes_have(&record->sets[i]->list, key, key_bytes))
+            return true;
+    return false;
+}
+
+static void unfold(struct span_record *record);
 
 void record_put(struct span_record *record, const char *key, size_t key_bytes, struct otel_value value)
 {
     const struct limit_settings *limits = &pooled(record)->limits;
-    if (record->set && attributes_have(&record->set->list, key, key_bytes))
-        record_unfold(record);
-    unsigned in_set = record->set ? record->set->list.count : 0;
-    attributes_put(&record->arena, &record->list, key, key_bytes, value, limits->attribute_count - in_set,
-                   limits->attribute_value_length);
+    if (is_in_sets(record, key, key_bytes))
+        unfold(record);
+    attributes_put(&record->arena, &record->list, key, key_bytes, value,
+                   limits->attribute_count - count_in_sets(record), limits->attribute_value_length);
 }
 
 void record_attribute(struct span_record *record, const struct otel_attribute *attribute)
@@ -173,20 +216,45 @@ static void put_each(struct span_record *record, const struct otel_attribute_set
         record_attribute(record, &set->list.items[i]);
 }
 
+static void unfold(struct span_record *record)
+{
+    unsigned count = record->set_count;
+    record->set_count = 0;
+    for (unsigned i = 0; i < count; i++)
+        put_each(record, record->sets[i]);
+}
+
+static bool shares_a_key(const struct span_record *record, const struct otel_attribute_set *set)
+{
+    uint64_t seen = record->list.seen;
+    for (unsigned i = 0; i < record->set_count; i++)
+        seen |= record->sets[i]->list.seen;
+    if (!(seen & set->list.seen))
+        return false;
+    for (unsigned i = 0; i < set->list.count; i++) {
+        const char *key = set->list.items[i].key;
+        size_t bytes = strlen(key);
+        if (attributes_have(&record->list, key, bytes) || is_in_sets(record, key, bytes))
+            return true;
+    }
+    return false;
+}
+
 void record_fold(struct span_record *record, const struct otel_attribute_set *set)
 {
-    if (set_within(set, &pooled(record)->limits))
-        record->set = set;
+    unsigned others = record->list.count + count_in_sets(record);
+    if (record->set_count < SPAN_SETS_MAX && set_within(set, others, &pooled(record)->limits) &&
+        !shares_a_key(record, set))
+        record->sets[record->set_count++] = set;
     else
         put_each(record, set);
 }
 
-void record_unfold(struct span_record *record)
+void record_own(struct span_record *record)
 {
-    const struct otel_attribute_set *set = record->set;
-    record->set = NULL;
-    if (set)
-        put_each(record, set);
+    unfold(record);
+    if (record->name_is_lent)
+        record_name(record, record->name, false);
 }
 
 /* Room for one more of what items points to; false at the limit. */

@@ -22,12 +22,14 @@ static inline uint32_t span_flags(uint8_t w3c, bool remote)
     return w3c | 0x100u | (remote ? 0x200u : 0);
 }
 
+/* NULL is empty. lives: UTF-8 that stays until the span's end. */
+void record_name(struct span_record *record, const char *name, bool lives);
 void record_attribute(struct span_record *record, const struct otel_attribute *attribute);
 void record_put(struct span_record *record, const char *key, size_t key_bytes, struct otel_value value);
-/* The first attributes of a span: as they are, where its limits allow that. */
+/* As they are, where the span's limits and its other keys allow that; else one by one. */
 void record_fold(struct span_record *record, const struct otel_attribute_set *set);
-/* One by one, for whoever reads them so. */
-void record_unfold(struct span_record *record);
+/* From here on all of it is the record's own: its sets' attributes are among the others, its name is a copy. */
+void record_own(struct span_record *record);
 void record_event(struct span_record *record, const char *name, int64_t wall_ns,
                   const struct otel_attribute *attributes, unsigned count);
 void record_link(struct span_record *record, const struct otel_link *link);

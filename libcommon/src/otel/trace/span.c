@@ -72,7 +72,7 @@ static void record_begin(struct otel_span *span, const struct otel_tracer *trace
         memcpy(record->parent_span_id, parent->span_id, sizeof record->parent_span_id);
     record->flags = span_flags(span->context.flags, !root && parent->remote);
     record->state = span->context.state;
-    record->name = text_copy(&record->arena, name ? name : "");
+    record_name(record, name, options->name_lives);
     record->kind = options->kind ? options->kind : OTEL_SPAN_INTERNAL;
     if (options->set)
         record_fold(record, options->set);
@@ -204,6 +204,12 @@ void otel_span_set_all(struct otel_span *span, const struct otel_attribute *attr
         record_attribute(span->record, &attributes[i]);
 }
 
+void otel_span_set_shared(struct otel_span *span, const struct otel_attribute_set *set)
+{
+    if (otel_span_recording(span) && set)
+        record_fold(span->record, set);
+}
+
 /* Now, by the clock that the span started with. */
 static int64_t now_of(const struct span_record *record)
 {
@@ -239,7 +245,7 @@ void otel_span_status(struct otel_span *span, enum otel_status status, const cha
 void otel_span_rename(struct otel_span *span, const char *name)
 {
     if (otel_span_recording(span))
-        span->record->name = text_copy(&span->record->arena, name ? name : "");
+        record_name(span->record, name, false);
 }
 
 void otel_span_exception(struct otel_span *span, const char *type, const char *message, const char *stacktrace)
