@@ -17,12 +17,11 @@ static struct test_server plain, server;
 static struct test_certificates certificates, foreign;
 static char told[512];
 
-static void remember_trouble(enum log_level level, const char *message, const struct log_field *fields, unsigned count)
+static void remember_trouble(const struct log_line *line)
 {
-    (void)level;
-    for (unsigned i = 0; i < count && strcmp(message, "database connection failed") == 0; i++)
-        if (strcmp(fields[i].key, "error") == 0)
-            snprintf(told, sizeof told, "%s", fields[i].text);
+    for (unsigned i = 0; i < line->count && strcmp(line->message, "database connection failed") == 0; i++)
+        if (strcmp(line->fields[i].key, "error") == 0)
+            snprintf(told, sizeof told, "%s", line->fields[i].text);
 }
 
 static void sql(const char *command)

@@ -165,19 +165,18 @@ static void refused_as(struct export_result result, const char *error)
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static char log_text_seen[65536];
 
-static void see_line(enum log_level level, const char *message, const struct log_field *fields, unsigned count)
+static void see_line(const struct log_line *line)
 {
-    (void)level;
     pthread_mutex_lock(&log_lock);
     size_t used = strlen(log_text_seen);
-    used += (size_t)snprintf(log_text_seen + used, 256, "%s", message);
-    for (unsigned i = 0; i < count; i++) {
+    used += (size_t)snprintf(log_text_seen + used, 256, "%s", line->message);
+    for (unsigned i = 0; i < line->count; i++) {
         char value[300];
-        if (fields[i].type == LOG_FIELD_TEXT)
-            snprintf(value, sizeof value, "%s", fields[i].text);
+        if (line->fields[i].type == LOG_FIELD_TEXT)
+            snprintf(value, sizeof value, "%s", line->fields[i].text);
         else
-            snprintf(value, sizeof value, "%lld", (long long)fields[i].integer);
-        used += (size_t)snprintf(log_text_seen + used, 400, " %s=%s", fields[i].key, value);
+            snprintf(value, sizeof value, "%lld", (long long)line->fields[i].integer);
+        used += (size_t)snprintf(log_text_seen + used, 400, " %s=%s", line->fields[i].key, value);
     }
     strcpy(log_text_seen + used, "\n");
     assert_true(used < sizeof log_text_seen - 4096);

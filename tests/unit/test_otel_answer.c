@@ -300,15 +300,14 @@ static void test_pauses_grow_up_to_a_bound_and_differ(void **state)
 static char last_line[512];
 static unsigned line_count;
 
-static void see_line(enum log_level level, const char *message, const struct log_field *fields, unsigned count)
+static void see_line(const struct log_line *line)
 {
-    (void)level;
     line_count++;
-    const struct log_field *last = &fields[count - 1];
+    const struct log_field *last = &line->fields[line->count - 1];
     if (last->type == LOG_FIELD_INT)
-        snprintf(last_line, sizeof last_line, "%s %lld", message, (long long)last->integer);
+        snprintf(last_line, sizeof last_line, "%s %lld", line->message, (long long)last->integer);
     else
-        snprintf(last_line, sizeof last_line, "%s %s", message, last->text);
+        snprintf(last_line, sizeof last_line, "%s %s", line->message, last->text);
 }
 
 static void test_a_message_is_told_once_even_when_minutes_pass(void **state)

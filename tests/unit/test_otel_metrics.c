@@ -171,12 +171,11 @@ static unsigned count_of(const char *name)
 
 static atomic_int warnings, errors;
 
-static void count_line(enum log_level level, const char *text, const struct log_field *fields, unsigned count)
+static void count_line(const struct log_line *line)
 {
-    (void)text, (void)fields, (void)count;
-    if (level == LOG_WARN)
+    if (line->level == LOG_WARN)
         warnings++;
-    if (level == LOG_ERROR)
+    if (line->level == LOG_ERROR)
         errors++;
 }
 

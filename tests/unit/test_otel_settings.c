@@ -21,15 +21,15 @@ static struct {
     char all[4096];
 } logged;
 
-static void keep_line(enum log_level level, const char *message, const struct log_field *fields, unsigned count)
+static void keep_line(const struct log_line *line)
 {
     size_t used = strlen(logged.all);
-    logged.lines += level == LOG_WARN;
-    used += (size_t)snprintf(logged.all + used, sizeof logged.all - used, "%s", message);
-    for (unsigned i = 0; i < count && used < sizeof logged.all; i++)
-        if (fields[i].type == LOG_FIELD_TEXT)
+    logged.lines += line->level == LOG_WARN;
+    used += (size_t)snprintf(logged.all + used, sizeof logged.all - used, "%s", line->message);
+    for (unsigned i = 0; i < line->count && used < sizeof logged.all; i++)
+        if (line->fields[i].type == LOG_FIELD_TEXT)
             used += (size_t)snprintf(logged.all + used, sizeof logged.all - used, " %s",
-                                     fields[i].text ? fields[i].text : "");
+                                     line->fields[i].text ? line->fields[i].text : "");
 }
 
 /* Variables of earlier tests, and of whoever runs these, must not count. */

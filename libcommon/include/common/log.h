@@ -49,9 +49,17 @@ void log_write(enum log_level level, const char *message, const struct log_field
 /* Any thread, at any time; what log_init() said counts no more. */
 void log_level_set(enum log_level least);
 enum log_level log_level_get(void);
+struct log_line {
+    enum log_level level;
+    int64_t wall_ns;
+    const char *message;
+    const struct log_field *fields;
+    unsigned count;
+};
+
 /* Where else each line goes, as it is written (the telemetry's log bridge): any thread, must not wait or log itself.
  * NULL for nowhere. */
-typedef void log_sink(enum log_level level, const char *message, const struct log_field *fields, unsigned count);
+typedef void log_sink(const struct log_line *line);
 void log_sink_set(log_sink *sink);
 /* Collect this thread's lines until log_flush(). */
 void log_buffered(bool on);

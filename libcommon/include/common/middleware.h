@@ -7,6 +7,7 @@
 #ifndef COMMON_MIDDLEWARE_H
 #define COMMON_MIDDLEWARE_H
 
+#include "common/clock.h"
 #include "common/request.h"
 
 enum call_kind {
@@ -44,6 +45,7 @@ struct call {
     int status;                    /* at the end: HTTP status or gRPC code */
     const char *code;              /* at the end: SQLSTATE of a statement that failed; NULL elsewhere */
     int64_t begin_ns;              /* monotonic */
+    int64_t end_ns;                /* private: see call_took_ns() */
     struct trace_context outer;    /* private: restored by call_end */
     void *span;                    /* private to the tracing */
     struct call_memo *memo;        /* of an HTTP connection; NULL elsewhere */
@@ -72,6 +74,14 @@ void middleware_trace_by(const struct tracing *tracing);
 
 /* Does the kind take its context from the other side? */
 bool call_joins_trace(enum call_kind kind);
+
+/* From its begin to its end, when the first middleware asked. */
+static inline int64_t call_took_ns(struct call *call)
+{
+    if (!call->end_ns)
+        call->end_ns = clock_now_ns();
+    return call->end_ns - call->begin_ns;
+}
 
 /* Sets begin_ns, joins or starts the trace, then asks each middleware. After an error call_end() is still owed. */
 enum err call_begin(struct request *req, struct call *call);

@@ -280,9 +280,10 @@ bool log_level_parse(const char *text, enum log_level *out)
 void log_write(enum log_level level, const char *message, const struct log_field *fields, unsigned count)
 {
     char time[CLOCK_TEXT_BYTES];
+    int64_t wall_ns = clock_wall_ns();
     struct line line = line_begin();
     put_text(&line, "{\"time\":\"");
-    put_text(&line, clock_format(clock_wall_ns(), time));
+    put_text(&line, clock_format(wall_ns, time));
     put_text(&line, "\",\"level\":\"");
     put_text(&line, level_names[level]);
     put(&line, "\"", 1);
@@ -299,5 +300,5 @@ void log_write(enum log_level level, const char *message, const struct log_field
     line_end(&line, level >= LOG_ERROR);
     log_sink *also = atomic_load_explicit(&sink, memory_order_acquire);
     if (also)
-        also(level, message, fields, count);
+        also(&(struct log_line){level, wall_ns, message, fields, count});
 }

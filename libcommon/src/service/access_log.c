@@ -25,7 +25,7 @@ static void log_request(struct request *req, struct call *call, enum err err, vo
     if (call->kind != CALL_HTTP_SERVER && call->kind != CALL_RPC_SERVER)
         return;
     enum log_level level = level_of(call, err);
-    double duration_ms = (double)(clock_now_ns() - call->begin_ns) / 1e6;
+    double duration_ms = (double)call_took_ns(call) / 1e6;
     const char *method = call->kind == CALL_HTTP_SERVER ? call->method : "grpc";
     struct log_field fields[7] = {
         log_text("method", method),

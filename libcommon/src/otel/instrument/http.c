@@ -82,6 +82,15 @@ static bool same_text(const char *copy, const char *text)
     return copy && text ? strcmp(copy, text) == 0 : copy == text;
 }
 
+static __attribute__((noinline)) void remember(struct memo *memo, const struct ends *ends)
+{
+    struct otel_attribute attributes[ENDS_ATTRIBUTES_MAX];
+    memo_clear(memo);
+    memo->authority = mem_text(ends->authority);
+    memo->agent = mem_text(ends->agent);
+    memo->set = otel_attribute_set_new(attributes, ends_attributes(ends, attributes));
+}
+
 /* The set of the connection's ends; NULL at its first request, which may be its only one. */
 static const struct otel_attribute_set *recall(struct call_memo *kept, const struct ends *ends)
 {
@@ -90,27 +99,27 @@ static const struct otel_attribute_set *recall(struct call_memo *kept, const str
         *kept = (struct call_memo){.data = mem_alloc(sizeof *memo), .drop = memo_drop};
         return NULL;
     }
-    if (memo->set && same_text(memo->authority, ends->authority) && same_text(memo->agent, ends->agent))
-        return memo->set;
-    struct otel_attribute attributes[ENDS_ATTRIBUTES_MAX];
-    memo_clear(memo);
-    memo->authority = mem_text(ends->authority);
-    memo->agent = mem_text(ends->agent);
-    memo->set = otel_attribute_set_new(attributes, ends_attributes(ends, attributes));
+    if (!memo->set || !same_text(memo->authority, ends->authority) || !same_text(memo->agent, ends->agent))
+        remember(memo, ends);
     return memo->set;
+}
+
+static __attribute__((noinline)) void say_ends(const struct ends *ends, struct otel_span *span)
+{
+    struct otel_attribute attributes[ENDS_ATTRIBUTES_MAX];
+    otel_span_set_all(span, attributes, ends_attributes(ends, attributes));
 }
 
 static void begin(const struct call *call, struct otel_span *span)
 {
     struct ends ends = ends_of(call);
     const struct otel_attribute_set *set = call->memo ? recall(call->memo, &ends) : NULL;
-    struct otel_attribute attributes[ENDS_ATTRIBUTES_MAX];
     if (call->text)
         otel_span_set(span, otel_text(ATTR_URL_PATH, call->text));
     if (set)
         otel_span_set_shared(span, set);
     else
-        otel_span_set_all(span, attributes, ends_attributes(&ends, attributes));
+        say_ends(&ends, span);
 }
 
 /* --- the end */

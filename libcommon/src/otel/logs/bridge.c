@@ -34,7 +34,7 @@ static struct otel_attribute attribute_of(const struct log_field *field)
     return (struct otel_attribute){field->key, cut_text(field->text)};
 }
 
-static void emit_line(enum log_level level, const char *message, const struct log_field *fields, unsigned count)
+static void emit_line(const struct log_line *line)
 {
     static const struct {
         enum otel_severity severity;
@@ -46,25 +46,25 @@ static void emit_line(enum log_level level, const char *message, const struct lo
                   [LOG_OFF] = {OTEL_FATAL, "off"}};
     struct otel_attribute attributes[FIELDS_MAX] __attribute__((uninitialized));
     struct otel_log log = {
-        .time_wall_ns = clock_wall_ns(),
-        .severity = levels[level].severity,
-        .severity_text = levels[level].text,
-        .body = cut_text(message),
+        .time_wall_ns = line->wall_ns,
+        .observed_wall_ns = line->wall_ns,
+        .severity = levels[line->level].severity,
+        .severity_text = levels[line->level].text,
+        .body = cut_text(line->message),
         .attributes = attributes,
-        .attribute_count = count < FIELDS_MAX ? count : FIELDS_MAX,
+        .attribute_count = line->count < FIELDS_MAX ? line->count : FIELDS_MAX,
     };
-    log.observed_wall_ns = log.time_wall_ns;
     for (unsigned i = 0; i < log.attribute_count; i++)
-        attributes[i] = attribute_of(&fields[i]);
+        attributes[i] = attribute_of(&line->fields[i]);
     otel_logger_emit(atomic_load_explicit(&logger, memory_order_acquire), &log);
 }
 
-static void take_line(enum log_level level, const char *message, const struct log_field *fields, unsigned count)
+static void take_line(const struct log_line *line)
 {
     if (muted)
         return;
     muted = true;
-    emit_line(level, message, fields, count);
+    emit_line(line);
     muted = false;
 }
 
