@@ -148,8 +148,8 @@ void test_postgres_start(struct test_server *server)
 {
     char command[256];
     snprintf(command, sizeof command,
-             "postgres -D data -p %d -h 127.0.0.1 -k '' -c fsync=off -c max_connections=100 -c shared_buffers=16MB",
-             server->port);
+             "postgres -D data -p %d -h 127.0.0.1 -k '' -c fsync=off -c max_connections=100 -c shared_buffers=16MB %s",
+             server->port, server->options ? server->options : "");
     /* The children of one that was killed hold its memory until they notice. */
     for (int i = 0; i < STARTS_MAX; i++) {
         server->pid = spawn(server, command);
@@ -163,7 +163,12 @@ void test_postgres_start(struct test_server *server)
 
 void test_postgres_open(struct test_server *server)
 {
-    *server = (struct test_server){.port = test_free_port()};
+    test_postgres_open_with(server, NULL);
+}
+
+void test_postgres_open_with(struct test_server *server, const char *options)
+{
+    *server = (struct test_server){.port = test_free_port(), .options = options};
     make_directory(server);
     make_cluster(server);
     snprintf(server->url, sizeof server->url, "postgresql://postgres@127.0.0.1:%d/ecommerce", server->port);

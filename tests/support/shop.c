@@ -263,7 +263,7 @@ void shop_open(struct shop *shop)
                           .failpoints = wanted.failpoints};
     memcpy(shop->files, wanted.files, sizeof shop->files);
     curl_global_init(CURL_GLOBAL_ALL);
-    test_postgres_open(&shop->postgres);
+    test_postgres_open_with(&shop->postgres, shop->postgres_options);
     test_redis_open_secure(&shop->redis, shop->certificates);
     const char *tmp = getenv("TMPDIR");
     snprintf(shop->directory, sizeof shop->directory, "%s/bodega-shop-XXXXXX", tmp ? tmp : "/tmp");

@@ -28,6 +28,7 @@ struct shop {
     /* To be set before shop_open(). */
     const char *const *settings;      /* more environment for the services, NAME=value, NULL-terminated; or NULL */
     const char *files[SHOP_SERVICES]; /* what is in the services' settings files; NULL: no file */
+    const char *postgres_options;     /* more options of PostgreSQL; or NULL */
     bool twins;                       /* two of each service */
     bool failpoints;                  /* the programs that have them: common/failpoint.h */
     /* Redis speaks TLS, too; and what is to be done when the servers run and directory exists, before the services

@@ -24,6 +24,7 @@ struct test_server {
     int port;
     int tls_port; /* of a Redis with TLS beside the plain one */
     const struct test_certificates *certificates;
+    const char *options; /* of PostgreSQL, more of them; or NULL */
     pid_t pid;
 };
 
@@ -32,6 +33,8 @@ int test_free_port(void);
 /* A fresh PostgreSQL (as user postgres when the test runs as root), database `ecommerce`, superuser `postgres`, trust.
  */
 void test_postgres_open(struct test_server *server);
+void test_postgres_open_with(struct test_server *server,
+                             const char *options);    /* more of them: "-c shared_buffers=1GB"; kept */
 void test_postgres_stop(struct test_server *server);  /* immediate; returns when it is gone */
 void test_postgres_kill(struct test_server *server);  /* SIGKILL for the first process */
 void test_postgres_start(struct test_server *server); /* the same data and port; returns when it answers */
