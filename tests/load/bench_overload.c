@@ -9,12 +9,14 @@
  *
  * Each round compares what follows closely: peak, 70 % of it, overload. A machine drifts; so the medians of the
  * rounds' ratios are judged. */
+#include <dirent.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <libpq-fe.h>
@@ -22,13 +24,13 @@
 #include "load/client.h"
 #include "support/shop.h"
 
-enum { CONNECTIONS_PEAK = 32, CONNECTIONS = 500, PRIORITY = -10, ROUNDS_MAX = 50, LOG_FILES = 60 };
+enum { CONNECTIONS_PEAK = 32, CONNECTIONS = 500, PRIORITY = -10, ROUNDS_MAX = 50, LOG_FILES = 60, SLICE_NS = 100000 };
 
 static const char product[] = "90000000-0000-4000-8000-000000000001";
 static struct shop shop;
 static char *user_id;
 static unsigned series;
-static bool parted;
+static bool parted, gateway_apart;
 
 static int number_of(const char *variable, int otherwise)
 {
@@ -72,7 +74,7 @@ static void run(double rate, double seconds, struct load *load)
                              .connections = rate > 0 ? CONNECTIONS : CONNECTIONS_PEAK,
                              .rate = rate,
                              .duration_ms = (int64_t)(seconds * 1000),
-                             .wakeful = parted,
+                             .wakeful = parted && !gateway_apart,
                              .give_up_ms = 20000,
                              .write = write_request,
                              .arg = (void *)(uintptr_t)pattern()};
@@ -195,6 +197,35 @@ static bool go_first(pid_t pid)
     return first;
 }
 
+/* struct sched_attr, which the C library does not have. */
+struct attributes {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime_ns, deadline_ns, period_ns;
+};
+
+/* To one processor, where it takes turns with others quickly (Linux 6.12; older ones keep their own time). */
+static void move_thread(pid_t thread, const cpu_set_t *to)
+{
+    struct attributes attributes = {.size = sizeof attributes, .nice = PRIORITY, .runtime_ns = SLICE_NS};
+    sched_setaffinity(thread, sizeof *to, to);
+    syscall(SYS_sched_setattr, thread, &attributes, 0);
+}
+
+static void move_process(pid_t pid, const cpu_set_t *to)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *tasks = opendir(path);
+    for (struct dirent *task; tasks && (task = readdir(tasks));)
+        if (atoi(task->d_name) > 0)
+            move_thread(atoi(task->d_name), to);
+    if (tasks)
+        closedir(tasks);
+}
+
 struct round {
     double goodput, slower, refused_p99; /* goodput in % of the peak; slower: than at 70 %, times */
 };
@@ -276,8 +307,11 @@ static void open_parts(void)
     shop.settings = settings;
     shop.postgres_options = "-c shared_buffers=128MB -c fsync=on -c min_wal_size=1GB";
     shop_open(&shop);
+    gateway_apart = parted && number_of("GATEWAY_APART", 0);
+    if (gateway_apart)
+        move_process(shop.services[SHOP_GATEWAY].pid, &client);
     if (parted)
-        sched_setaffinity(0, sizeof client, &client);
+        move_process(getpid(), &client);
     age_database();
     user_id = shop_add_user(&shop);
     shop_add_product(&shop, product, 1000000000);

@@ -14,7 +14,7 @@
 #include "common/mem.h"
 
 /* Beside the head itself its table of headers and the answer's head have to fit. */
-enum { REQUESTS_LEAST = 64, MEMORY_BESIDE_HEAD = 16384, REST_MS = 1 };
+enum { REQUESTS_LEAST = 40, MEMORY_BESIDE_HEAD = 16384, REST_MS = 1 };
 
 static pthread_mutex_t shares_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list shares = {&shares, &shares};

@@ -186,6 +186,7 @@ static void *run(void *arg)
 {
     struct batch_processor *batch = arg;
     bridge_mute();
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){0}); /* wakes up behind who works */
     set_due(batch);
     while (!stopping(batch))
         if (await_batch(batch))
