@@ -77,11 +77,6 @@ static void memo_drop(void *data)
     free(data);
 }
 
-static bool same_text(const char *copy, const char *text)
-{
-    return copy && text ? strcmp(copy, text) == 0 : copy == text;
-}
-
 static __attribute__((noinline)) void remember(struct memo *memo, const struct ends *ends)
 {
     struct otel_attribute attributes[ENDS_ATTRIBUTES_MAX];

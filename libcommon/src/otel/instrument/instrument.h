@@ -8,6 +8,8 @@
 #ifndef OTEL_INSTRUMENT_H
 #define OTEL_INSTRUMENT_H
 
+#include <string.h>
+
 #include "common/middleware.h"
 #include "common/otel/otel.h"
 #include "otel/instrument/names.h"
@@ -83,6 +85,12 @@ const struct call_series *site_series(struct call_site *site, const struct call 
 /* Host and port of "host:port", "[v6]:port" or "dns:///host:port"; returns how many of the two there are. The host is a
  * part of text. */
 unsigned address_attributes(const char *text, const char *host_key, const char *port_key, struct otel_attribute *out);
+/* NULL is the same as NULL only. */
+static inline bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
 /* "a b" */
 const char *two_words(struct arena *arena, const char *a, const char *b);
 

@@ -38,11 +38,6 @@ static uint32_t hash_of(const struct call *call, const char *error)
     return mix(hash, error);
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 static bool same(const struct entry *entry, const struct call *call, const char *error)
 {
     const struct call *key = &entry->key;

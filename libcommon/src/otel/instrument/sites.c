@@ -37,11 +37,6 @@ static unsigned first_slot(const struct call *call)
     return (unsigned)(hash >> 32) % SLOTS;
 }
 
-static bool same_text(const char *copy, const char *text)
-{
-    return copy && text ? strcmp(copy, text) == 0 : copy == text;
-}
-
 /* The text is a statement's: it has its name, and lives as long. */
 static bool is_of(const struct call_site *site, const struct call *call)
 {
