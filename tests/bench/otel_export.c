@@ -17,7 +17,8 @@ static const struct sdk_scope scope = {"libcommon.http", "0.2.0", "https://opent
 static const struct sdk_resource resource = {resource_attributes, array_count(resource_attributes), NULL};
 static const struct export_batch batch = {
     .signal = SIGNAL_TRACES, .resource = &resource, .count = BATCH, .spans = pointers};
-static struct buffer encoded, packed;
+static struct otlp_request request;
+static struct buffer text, joined, packed;
 static struct gzip *gzip;
 
 static void fill_span(struct span_record *span, unsigned number)
@@ -54,7 +55,9 @@ static void open_batch(void)
 
 static void close_batch(void)
 {
-    buffer_free(&encoded);
+    otlp_request_free(&request);
+    buffer_free(&text);
+    buffer_free(&joined);
     buffer_free(&packed);
     gzip_free(gzip);
 }
@@ -62,21 +65,22 @@ static void close_batch(void)
 static void encode(unsigned count)
 {
     for (unsigned done = 0; done < count; done += BATCH)
-        otlp_encode(&encoded, &batch);
+        otlp_encode(&request, &batch);
 }
 
 static void encode_json(unsigned count)
 {
     for (unsigned done = 0; done < count; done += BATCH) {
-        buffer_reset(&encoded);
-        otlp_encode_json(&encoded, &batch);
+        buffer_reset(&text);
+        otlp_encode_json(&text, &batch);
     }
 }
 
 static void encode_and_pack(unsigned count)
 {
     for (unsigned done = 0; done < count; done += BATCH) {
-        struct otlp_message message = otlp_encode(&encoded, &batch);
+        otlp_encode(&request, &batch);
+        struct otlp_message message = otlp_join(&request, &joined);
         gzip_pack(gzip, message.data, message.size, &packed);
     }
 }

@@ -163,6 +163,52 @@ static void test_the_last_value_of_a_key_counts(void **state)
     assert_int_equal(list.dropped, 0);
 }
 
+static void put(struct attribute_list *list, struct otel_attribute attribute)
+{
+    attributes_set(&arena, list, &attribute, 100, -1);
+}
+
+/* Keys of all lengths, and the same with one character changed at either end and in between. */
+static void test_keys_of_all_lengths_are_told_apart(void **state)
+{
+    (void)state;
+    enum { LONGEST = 20 };
+    for (int length = 1; length <= LONGEST; length++) {
+        struct attribute_list list = {0};
+        char key[LONGEST + 1] = "abcdefghijklmnopqrst";
+        key[length] = '\0';
+        for (int round = 0; round < 2; round++) {
+            put(&list, otel_int(key, round));
+            for (int at = 0; at < length; at++) {
+                key[at] ^= 2;
+                put(&list, otel_int(key, 100 * round + at));
+                key[at] ^= 2;
+            }
+        }
+        assert_int_equal(list.count, length + 1);
+        assert_string_equal(list.items[0].key, key);
+        for (int at = 0; at < length; at++)
+            assert_int_equal(list.items[at + 1].value.integer, 100 + at);
+        assert_true(attributes_have(&list, key, (size_t)length));
+        key[length - 1] = '\0';
+        assert_false(attributes_have(&list, key, (size_t)length - 1));
+    }
+}
+
+static void test_what_is_not_ascii_is_seen_wherever_it_is(void **state)
+{
+    (void)state;
+    enum { LONGEST = 20 };
+    for (int length = 1; length <= LONGEST; length++) {
+        for (int at = 0; at < length; at++) {
+            char text[LONGEST + 1] = "abcdefghijklmnopqrst", expected[LONGEST + 3];
+            text[at] = '\xff';
+            snprintf(expected, sizeof expected, "%.*s\xef\xbf\xbd%.*s", at, text, length - at - 1, text + at + 1);
+            assert_text(copied(text_of(text, (uint32_t)length), -1), expected);
+        }
+    }
+}
+
 static void test_a_text_set_over_and_over_takes_no_more_memory(void **state)
 {
     (void)state;
@@ -332,6 +378,8 @@ int main(void)
         test(test_maps_and_lists_are_copied_all_through),
         test(test_what_is_too_deep_becomes_empty),
         test(test_the_last_value_of_a_key_counts),
+        test(test_keys_of_all_lengths_are_told_apart),
+        test(test_what_is_not_ascii_is_seen_wherever_it_is),
         test(test_a_text_set_over_and_over_takes_no_more_memory),
         test(test_attributes_without_a_key_or_beyond_the_limit_are_counted),
         test(test_keys_that_are_cleaned_to_the_same_are_one),

@@ -911,10 +911,14 @@ static void assert_read_back(enum signal signal, const struct encoded_record *re
 /* Behind what out holds. */
 static void encode(struct buffer *out, const struct export_batch *batch)
 {
+    struct otlp_request request = {0};
     struct buffer room = {0};
-    struct otlp_message message = otlp_encode(&room, batch);
+    otlp_encode(&request, batch);
+    struct otlp_message message = otlp_join(&request, &room);
+    assert_int_equal(message.size, request.size);
     buffer_add(out, message.data, message.size);
     buffer_free(&room);
+    otlp_request_free(&request);
 }
 
 /* Records that were encoded one by one make the same message. */
@@ -1021,16 +1025,18 @@ static void test_a_room_is_used_for_one_message_after_the_other(void **state)
     for (unsigned i = 0; i < array_count(logs); i++)
         logs[i] = draw_log(&arena);
     struct export_batch batch = {.signal = SIGNAL_LOGS, .resource = &no_resource, .count = 1, .logs = logs};
-    struct buffer room = {0}, once = {0};
+    struct otlp_request request = {0};
+    struct buffer once = {0};
     for (; batch.count <= array_count(logs); batch.count++) {
-        struct otlp_message message = otlp_encode(&room, &batch);
+        otlp_encode(&request, &batch);
         buffer_reset(&once);
         encode(&once, &batch);
-        assert_int_equal(message.size, once.size);
-        assert_memory_equal(message.data, once.data, once.size);
+        assert_int_equal(request.count, 1);
+        assert_int_equal(request.size, once.size);
+        assert_memory_equal(request.pieces[0].data, once.data, once.size);
     }
     buffer_free(&once);
-    buffer_free(&room);
+    otlp_request_free(&request);
     arena_done(&arena);
 }
 
@@ -1097,6 +1103,109 @@ static void test_what_needs_no_copy_is_told_from_what_does(void **state)
     other.body = otel_value_text("\xff");
     assert_false(plain(&other, 5, 5));
 }
+
+/* --- a message of records where they lie */
+
+enum { OF_EACH = 100 };
+
+struct numbered {
+    int64_t first;
+    void *records[OF_EACH];
+};
+
+/* Records of one thread, each with a time of its own. */
+static void *make_numbered(void *arg)
+{
+    struct numbered *numbered = arg;
+    for (int i = 0; i < OF_EACH; i++) {
+        struct log_record log = {
+            .scope = &scopes[0], .time_wall_ns = numbered->first + i, .body = otel_value_text("as it was")};
+        numbered->records[i] = encoded_log(&log, 1);
+    }
+    return NULL;
+}
+
+/* Two threads' records that came in turns, all but one in ten, which another exporter's queue had no room for. */
+static unsigned take_turns(void **out)
+{
+    struct numbered of[2] = {{.first = 1}, {.first = 1 + OF_EACH}};
+    unsigned count = 0;
+    pthread_t maker;
+    for (int i = 0; i < 2; i++) {
+        pthread_create(&maker, NULL, make_numbered, &of[i]);
+        pthread_join(maker, NULL);
+    }
+    for (int i = 0; i < OF_EACH; i++) {
+        for (int j = 0; j < 2; j++) {
+            if (i % 10 == 9)
+                encoded_release(&of[j].records[i], 1);
+            else
+                out[count++] = of[j].records[i];
+        }
+    }
+    return count;
+}
+
+static void has_each_once(const struct otlp_request *request, unsigned count)
+{
+    struct buffer room = {0};
+    bool seen[2 * OF_EACH + 1] = {false};
+    struct otlp_message message = otlp_join(request, &room);
+    assert_int_equal(message.size, request->size);
+    OTLP(Collector__Logs__V1__ExportLogsServiceRequest) *decoded =
+        opentelemetry__proto__collector__logs__v1__export_logs_service_request__unpack(NULL, message.size,
+                                                                                       message.data);
+    assert_non_null(decoded);
+    const OTLP(Logs__V1__ScopeLogs) *group = decoded->resource_logs[0]->scope_logs[0];
+    same_scope(&scopes[0], group->scope, group->schema_url);
+    assert_int_equal(group->n_log_records, count);
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t number = group->log_records[i]->time_unix_nano;
+        assert_true(number >= 1 && number <= 2 * OF_EACH && !seen[number]);
+        seen[number] = true;
+        assert_string_equal(group->log_records[i]->body->string_value, "as it was");
+    }
+    protobuf_c_message_free_unpacked(&decoded->base, NULL);
+    buffer_free(&room);
+}
+
+/* Fills the memory that has been given back. */
+static void write_over(void)
+{
+    enum { MANY = 5000 };
+    static void *records[MANY];
+    struct log_record log = {.scope = &scopes[1], .body = otel_value_text("something else")};
+    for (int i = 0; i < MANY; i++)
+        records[i] = encoded_log(&log, 1);
+    encoded_release(records, MANY);
+}
+
+static void test_a_message_is_sent_from_where_its_records_lie(void **state)
+{
+    (void)state;
+    void *records[2 * OF_EACH];
+    unsigned count = take_turns(records);
+    struct otlp_request request = {0};
+    otlp_encode(&request, &(struct export_batch){.signal = SIGNAL_LOGS,
+                                                 .resource = &no_resource,
+                                                 .encoded = true,
+                                                 .count = count,
+                                                 .records = (struct encoded_record *const *)records});
+    has_each_once(&request, count);
+    assert_true(request.count <= 2 * (OF_EACH / 10) + 2); /* runs, and what is around them */
+    for (unsigned i = 0; i < request.count; i++)
+        if (request.pieces[i].chunk)
+            encoded_hold(request.pieces[i].chunk);
+    encoded_release(records, count);
+    write_over();
+    has_each_once(&request, count);
+    for (unsigned i = 0; i < request.count; i++)
+        if (request.pieces[i].chunk)
+            encoded_let_go(request.pieces[i].chunk);
+    otlp_request_free(&request);
+}
+
+/* --- records of many threads */
 
 static _Atomic(struct encoded_record *) kept[MAKERS][KEPT];
 
@@ -1255,6 +1364,7 @@ int main(void)
         cmocka_unit_test(test_a_batch_of_nothing_is_no_bytes),
         cmocka_unit_test(test_a_room_is_used_for_one_message_after_the_other),
         cmocka_unit_test(test_what_needs_no_copy_is_told_from_what_does),
+        cmocka_unit_test(test_a_message_is_sent_from_where_its_records_lie),
         cmocka_unit_test(test_encoded_records_of_many_threads_are_released_by_others),
         cmocka_unit_test(test_values_nested_too_deep_become_empty),
         cmocka_unit_test(test_json_is_as_the_protocol_writes_it),

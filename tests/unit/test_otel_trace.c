@@ -967,7 +967,12 @@ static void test_the_time_of_spans_is_the_wall_clocks(void **state)
         usleep(20000);
         int64_t before = clock_wall_ns(), now = wall_now().wall_ns, after = clock_wall_ns();
         assert_true(now >= before - NS_PER_MS && now <= after + NS_PER_MS);
+        before = clock_wall_ns();
+        now = wall_of(clock_now_ns());
+        after = clock_wall_ns();
+        assert_true(now >= before - NS_PER_MS && now <= after + NS_PER_MS);
     }
+    assert_int_equal(wall_of(start_ns + 5) - wall_of(start_ns), 5);
     int64_t elapsed_ns = wall_since(first.wall_ns, first.ticks) - first.wall_ns;
     int64_t really_ns = clock_now_ns() - start_ns;
     assert_true(llabs(elapsed_ns - really_ns) <= really_ns / 100);

@@ -1,12 +1,14 @@
-/* A thread writes its records one behind the other into a chunk of memory; whoever releases the last record of a chunk
- * that is full gives it back. The chunk given back last is used next, while it is still in a cache. A record that is
- * large has a chunk of its own. */
+/* A thread writes the bytes of its records one behind the other into a chunk of memory, one for each signal, and what
+ * else is to be said of them from the chunk's end: exporters read the latter only, and send the former in runs. Whoever
+ * releases the last record of a chunk that is full gives it back. The chunk given back last is used next, while it is
+ * still in a cache. A record that is large has a chunk of its own. */
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "common/mem.h"
 #include "otel/export/otlp.h"
 #include "otel/sdk/buffer.h"
+#include "otel/sdk/fetch.h"
 
 enum {
     CHUNK_BYTES = 32768,
@@ -20,8 +22,16 @@ enum {
 
 struct encoded_chunk {
     struct encoded_chunk *next;
-    _Atomic(uint32_t) left; /* records not released, and STILL_WRITTEN less those that have been made */
+    _Atomic(uint32_t) left; /* holds, records not released, and STILL_WRITTEN less those that have been made */
+    bool alone;             /* of one large record */
     _Alignas(8) uint8_t data[];
+};
+
+struct writing {
+    struct encoded_chunk *chunk; /* NULL: none yet */
+    uint8_t *next;               /* free up to last */
+    struct encoded_record *last;
+    uint32_t made;
 };
 
 static struct {
@@ -33,9 +43,7 @@ static struct {
 /* This thread's. */
 static _Thread_local struct {
     struct buffer scratch;
-    struct encoded_chunk *chunk; /* NULL: none yet */
-    size_t used;
-    uint32_t made;
+    struct writing spans, logs;
     bool watched; /* all of it is given back when the thread ends */
 } own;
 
@@ -43,10 +51,11 @@ static pthread_key_t own_key;
 
 /* --- chunks */
 
-static struct encoded_chunk *chunk_new(size_t bytes)
+static struct encoded_chunk *chunk_new(size_t bytes, bool alone)
 {
     struct encoded_chunk *chunk = mem_resize(NULL, 1, sizeof *chunk + bytes);
-    chunk->left = STILL_WRITTEN;
+    chunk->left = alone ? 1 : STILL_WRITTEN;
+    chunk->alone = alone;
     return chunk;
 }
 
@@ -60,7 +69,7 @@ static struct encoded_chunk *chunk_take(void)
     }
     pthread_mutex_unlock(&spare.lock);
     if (!chunk)
-        return chunk_new(CHUNK_BYTES);
+        return chunk_new(CHUNK_BYTES, false);
     chunk->left = STILL_WRITTEN;
     return chunk;
 }
@@ -68,7 +77,7 @@ static struct encoded_chunk *chunk_take(void)
 static void chunk_give(struct encoded_chunk *chunk)
 {
     pthread_mutex_lock(&spare.lock);
-    bool keep = spare.count < CHUNKS_KEPT;
+    bool keep = !chunk->alone && spare.count < CHUNKS_KEPT;
     if (keep) {
         chunk->next = spare.first;
         spare.first = chunk;
@@ -79,23 +88,34 @@ static void chunk_give(struct encoded_chunk *chunk)
         free(chunk);
 }
 
-/* True: the chunk was written to the end, and its last record has been released. */
-static bool chunk_leave(struct encoded_chunk *chunk, uint32_t count)
+static void leave(struct encoded_chunk *chunk, uint32_t count)
 {
-    return atomic_fetch_sub_explicit(&chunk->left, count, memory_order_acq_rel) == count;
+    if (count > 0 && atomic_fetch_sub_explicit(&chunk->left, count, memory_order_acq_rel) == count)
+        chunk_give(chunk);
 }
 
-static void own_close(void)
+void encoded_hold(struct encoded_chunk *chunk)
 {
-    if (own.chunk && chunk_leave(own.chunk, STILL_WRITTEN - own.made))
-        chunk_give(own.chunk);
-    own.chunk = NULL;
+    atomic_fetch_add_explicit(&chunk->left, 1, memory_order_relaxed);
+}
+
+void encoded_let_go(void *chunk)
+{
+    leave(chunk, 1);
+}
+
+static void writing_end(struct writing *writing)
+{
+    if (writing->chunk)
+        leave(writing->chunk, STILL_WRITTEN - writing->made);
+    writing->chunk = NULL;
 }
 
 static void own_end(void *unused)
 {
     (void)unused;
-    own_close();
+    writing_end(&own.spans);
+    writing_end(&own.logs);
     buffer_free(&own.scratch);
     own.watched = false;
 }
@@ -116,50 +136,56 @@ static void own_watch(void)
 /* --- records */
 
 /* The exporting thread read the chunk last. Until the next record comes, the memory for it can. */
-static void fetch_ahead(void)
+static void fetch_ahead(const struct writing *writing)
 {
-    size_t end = own.used + FETCHED_BYTES < CHUNK_BYTES ? own.used + FETCHED_BYTES : CHUNK_BYTES;
-    for (size_t at = own.used; at < end; at += CACHE_LINE_BYTES)
-        __builtin_prefetch(own.chunk->data + at, 1);
+    const uint8_t *end = (const uint8_t *)writing->last;
+    if (end - writing->next > FETCHED_BYTES)
+        end = writing->next + FETCHED_BYTES;
+    for (const uint8_t *at = writing->next; at < end; at += CACHE_LINE_BYTES)
+        fetch_to_write(at);
+    fetch_to_write(writing->last - 1);
 }
 
-static struct encoded_record *place(size_t bytes)
+static void writing_begin(struct writing *writing)
 {
-    if (!own.chunk || CHUNK_BYTES - own.used < bytes) {
-        own_close();
-        own.chunk = chunk_take();
-        own.used = own.made = 0;
-    }
-    struct encoded_record *record = (struct encoded_record *)(own.chunk->data + own.used);
-    own.used += bytes;
-    own.made++;
-    fetch_ahead();
-    record->chunk = own.chunk;
+    writing_end(writing);
+    writing->chunk = chunk_take();
+    writing->next = writing->chunk->data;
+    writing->last = (struct encoded_record *)(void *)(writing->chunk->data + CHUNK_BYTES);
+    writing->made = 0;
+}
+
+static struct encoded_record *place(struct writing *writing, const uint8_t *bytes, size_t size)
+{
+    if (!writing->chunk || (size_t)((uint8_t *)writing->last - writing->next) < sizeof *writing->last + size)
+        writing_begin(writing);
+    struct encoded_record *record = --writing->last;
+    record->bytes = memcpy(writing->next, bytes, size);
+    record->chunk = writing->chunk;
+    writing->next += size;
+    writing->made++;
+    fetch_ahead(writing);
     return record;
 }
 
-static struct encoded_record *place_alone(size_t bytes)
+static struct encoded_record *place_alone(const uint8_t *bytes, size_t size)
 {
-    struct encoded_chunk *chunk = chunk_new(bytes);
-    struct encoded_record *record = (struct encoded_record *)chunk->data;
+    struct encoded_chunk *chunk = chunk_new(sizeof(struct encoded_record) + size, true);
+    struct encoded_record *record = (struct encoded_record *)(void *)chunk->data;
+    record->bytes = memcpy(record + 1, bytes, size);
     record->chunk = chunk;
     return record;
 }
 
-static bool is_alone(const struct encoded_record *record)
-{
-    return record->size > LARGE_BYTES;
-}
-
-static struct encoded_record *keep(const struct wire *wire, const struct sdk_scope *scope, unsigned users)
+static struct encoded_record *keep(struct writing *writing, const struct wire *wire, const struct sdk_scope *scope,
+                                   unsigned users)
 {
     size_t size = wire_mark(wire);
-    size_t bytes = (sizeof(struct encoded_record) + size + 7) & ~(size_t)7;
-    struct encoded_record *record = size > LARGE_BYTES ? place_alone(bytes) : place(bytes);
+    struct encoded_record *record =
+        size > LARGE_BYTES ? place_alone(wire->next, size) : place(writing, wire->next, size);
     record->scope = scope;
     record->size = (uint32_t)size;
     atomic_store_explicit(&record->users, users, memory_order_relaxed);
-    memcpy(record->bytes, wire->next, size);
     if (own.scratch.capacity > SCRATCH_KEPT_MAX)
         buffer_free(&own.scratch);
     return record;
@@ -177,7 +203,7 @@ struct encoded_record *encoded_span(const struct span_record *span, unsigned use
     struct wire wire __attribute__((uninitialized));
     start(&wire);
     otlp_put_span(&wire, OTLP_SCOPE_RECORDS, span);
-    return keep(&wire, span->scope, users);
+    return keep(&own.spans, &wire, span->scope, users);
 }
 
 struct encoded_record *encoded_log(const struct log_record *log, unsigned users)
@@ -185,7 +211,7 @@ struct encoded_record *encoded_log(const struct log_record *log, unsigned users)
     struct wire wire __attribute__((uninitialized));
     start(&wire);
     otlp_put_log(&wire, OTLP_SCOPE_RECORDS, log);
-    return keep(&wire, log->scope, users);
+    return keep(&own.logs, &wire, log->scope, users);
 }
 
 struct encoded_record *encoded_plain_log(const struct log_record *log, const struct limit_settings *limits,
@@ -193,7 +219,9 @@ struct encoded_record *encoded_plain_log(const struct log_record *log, const str
 {
     struct wire wire __attribute__((uninitialized));
     start(&wire);
-    return otlp_put_plain_log(&wire, OTLP_SCOPE_RECORDS, log, limits) ? keep(&wire, log->scope, users) : NULL;
+    if (!otlp_put_plain_log(&wire, OTLP_SCOPE_RECORDS, log, limits))
+        return NULL;
+    return keep(&own.logs, &wire, log->scope, users);
 }
 
 struct otlp_message encoded_attributes(struct arena *arena, const struct otel_attribute *attributes, unsigned count)
@@ -203,12 +231,6 @@ struct otlp_message encoded_attributes(struct arena *arena, const struct otel_at
     otlp_put_attributes(&wire, OTLP_SPAN_ATTRIBUTES, attributes, count);
     size_t size = wire_mark(&wire);
     return (struct otlp_message){.data = arena_copy(arena, wire.next, size), .size = size};
-}
-
-static void leave(struct encoded_chunk *chunk, uint32_t count)
-{
-    if (count > 0 && chunk_leave(chunk, count))
-        chunk_give(chunk);
 }
 
 static bool is_last_user(struct encoded_record *record)
@@ -226,10 +248,6 @@ void encoded_release(void *const *records, unsigned count)
         struct encoded_record *record = records[i];
         if (!is_last_user(record))
             continue;
-        if (is_alone(record)) {
-            free(record->chunk);
-            continue;
-        }
         if (record->chunk != chunk) {
             leave(chunk, released);
             chunk = record->chunk;

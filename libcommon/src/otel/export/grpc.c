@@ -238,19 +238,33 @@ static grpc_call *call_new(struct grpc_sender *grpc, int64_t deadline_ns)
 }
 
 /* Not a copy: grpc core tells when it has no more use for it, which may be long after a call that was given up. */
-static grpc_byte_buffer *message_new(struct sender *sender)
+static grpc_slice slice_new(struct request_body *body, const struct otlp_piece *piece)
 {
-    atomic_fetch_add(&sender->body->users, 1);
-    grpc_slice slice = grpc_slice_new_with_user_data((void *)(uintptr_t)sender->request.data, sender->request.size,
-                                                     request_body_release, sender->body);
-    grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
-    grpc_slice_unref(slice);
+    void *data = (void *)(uintptr_t)piece->data;
+    if (piece->chunk) {
+        encoded_hold(piece->chunk);
+        return grpc_slice_new_with_user_data(data, piece->size, encoded_let_go, piece->chunk);
+    }
+    atomic_fetch_add(&body->users, 1);
+    return grpc_slice_new_with_user_data(data, piece->size, request_body_release, body);
+}
+
+static grpc_byte_buffer *message_new(struct request_body *body)
+{
+    unsigned count = body->request.count;
+    grpc_slice *slices = mem_array(count, sizeof *slices);
+    for (unsigned i = 0; i < count; i++)
+        slices[i] = slice_new(body, &body->request.pieces[i]);
+    grpc_byte_buffer *message = grpc_raw_byte_buffer_create(slices, count);
+    for (unsigned i = 0; i < count; i++)
+        grpc_slice_unref(slices[i]);
+    free(slices);
     return message;
 }
 
 static bool start(struct grpc_sender *grpc, grpc_call *call, struct reply *reply)
 {
-    grpc_byte_buffer *message = message_new(&grpc->sender);
+    grpc_byte_buffer *message = message_new(grpc->sender.body);
     const grpc_op ops[] = {
         {.op = GRPC_OP_SEND_INITIAL_METADATA,
          .data.send_initial_metadata = {.count = grpc->header_count, .metadata = grpc->headers}},

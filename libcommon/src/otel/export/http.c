@@ -21,7 +21,7 @@ struct http_sender {
     CURL *easy;
     struct curl_slist *headers;
     struct gzip *gzip;
-    struct buffer packed;
+    struct buffer joined, packed; /* the request in one piece, and that by gzip */
     uint64_t pem_version;
     /* of the attempt that runs */
     struct buffer body;
@@ -241,7 +241,7 @@ static void follow_files(struct http_sender *http)
 static void load(struct sender *sender)
 {
     struct http_sender *http = (struct http_sender *)sender;
-    struct otlp_message body = sender->request;
+    struct otlp_message body = otlp_join(&sender->body->request, &http->joined);
     curl_easy_setopt(http->easy, CURLOPT_FRESH_CONNECT, 0L);
     follow_files(http);
     if (http->gzip) {
@@ -378,6 +378,7 @@ static void close_http(struct sender *sender)
     curl_slist_free_all(http->headers);
     gzip_free(http->gzip);
     buffer_free(&http->packed);
+    buffer_free(&http->joined);
     buffer_free(&http->body);
 }
 

@@ -116,7 +116,7 @@ void request_body_release(void *released)
     struct request_body *body = released;
     if (!body || atomic_fetch_sub(&body->users, 1) != 1)
         return;
-    buffer_free(&body->room);
+    otlp_request_free(&body->request);
     free(body);
 }
 
@@ -130,20 +130,14 @@ static struct request_body *fresh_body(struct sender *sender)
     return sender->body;
 }
 
-static void encode(struct sender *sender, const struct export_batch *batch)
-{
-    struct buffer *room = &fresh_body(sender)->room;
-    buffer_reset(room);
-    sender->request = otlp_encode(room, batch);
-}
-
 static void send_batch(struct sender *sender, const struct export_batch *batch, int64_t deadline_ns,
                        struct tally *tally)
 {
     struct export_batch halves[2];
     struct metric spare[2];
-    encode(sender, batch);
-    if (sender->request.size <= request_max(sender)) {
+    struct otlp_request *request = &fresh_body(sender)->request;
+    otlp_encode(request, batch);
+    if (request->size <= request_max(sender)) {
         const char *error = NULL;
         uint64_t lost = send_message(sender, batch_items(batch), deadline_ns, &error);
         *(error ? &tally->lost : &tally->rejected) += lost;

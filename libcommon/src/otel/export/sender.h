@@ -28,7 +28,7 @@ struct attempt {
  */
 struct request_body {
     _Atomic(unsigned) users;
-    struct buffer room;
+    struct otlp_request request;
 };
 /* Any thread. */
 void request_body_release(void *body);
@@ -40,13 +40,12 @@ struct sender {
     struct endpoint endpoint;
     struct patience patience;
     struct report report;
-    struct request_body *body;   /* whose memory the message is in; NULL before the first */
-    struct otlp_message request; /* that is being sent */
-    int64_t not_before_ns;       /* the receiver asked not to come earlier */
+    struct request_body *body; /* of the message that is being sent; NULL before the first */
+    int64_t not_before_ns;     /* the receiver asked not to come earlier */
 };
 
 struct transport {
-    /* There is a new message in sender->request. */
+    /* There is a new message in sender->body. */
     void (*load)(struct sender *sender);
     /* Ends by the deadline, or by patience_limit() when that comes closer. */
     struct attempt (*attempt)(struct sender *sender, int64_t deadline_ns);

@@ -5,6 +5,8 @@
 
 #include "common/arena.h"
 #include "common/otel/instrument.h"
+#include "otel/trace/record.h"
+#include "otel/trace/wall.h"
 
 static struct otel_tracer *tracer;
 
@@ -60,12 +62,14 @@ static unsigned take_links(struct request *req, const struct call *call, struct 
 
 /* A message that is processed is the child of the context it carried, and linked to it: whoever starts from the
  * batch finds it, whoever starts from the order too. */
-static void start_span(struct request *req, struct call *call, const struct call_site *site, struct otel_span *span,
+static void start_span(struct request *req, struct call *call, struct call_telemetry *telemetry,
                        struct trace_context *parent)
 {
     const struct call_convention *convention = convention_of(call);
+    const struct call_site *site = telemetry->site;
     struct otel_link *links = NULL, creation = {.context = parent};
-    struct otel_span_options options = {.kind = convention->kind, .parent = parent};
+    struct otel_span_options options = {
+        .kind = convention->kind, .parent = parent, .start_wall_ns = telemetry->start_wall_ns};
     if (site) {
         options.set = site->constants;
         options.name_lives = site->span_name != NULL;
@@ -77,7 +81,8 @@ static void start_span(struct request *req, struct call *call, const struct call
         options.link_count = 1;
         options.links = &creation;
     }
-    otel_span_start(span, tracer, options.name_lives ? site->span_name : convention->name(call, req->arena), &options);
+    const char *name = options.name_lives ? site->span_name : convention->name(call, req->arena);
+    otel_span_start(&telemetry->span, tracer, name, &options);
 }
 
 /* Out of the way of what is usual: arrays on a fiber's stack are memory that is in no cache. */
@@ -115,7 +120,8 @@ static void begin(struct request *req, struct call *call)
     }
     call->span = telemetry;
     struct call_site *site = telemetry->site = site_find(call);
-    start_span(req, call, site, &telemetry->span, &parent);
+    telemetry->start_wall_ns = wall_of(call->begin_ns);
+    start_span(req, call, telemetry, &parent);
     req->trace = telemetry->span.context;
     if (!trace_valid(&req->trace)) /* without an SDK an answer still names a trace */
         req->trace = trace_new();
@@ -155,6 +161,7 @@ static void measure(const struct call_series *series, struct call *call)
 static void end(struct request *req, struct call *call, enum err err)
 {
     struct call_telemetry *telemetry = call->span;
+    record_fetch(telemetry->span.record);
     const char *error = convention_of(call)->error(call, err);
     if (telemetry->site && telemetry->site->active)
         otel_bound_add(telemetry->site->active, -1);
@@ -164,7 +171,8 @@ static void end(struct request *req, struct call *call, enum err err)
         say_end(call, err, error, series, &telemetry->span);
     if (error)
         otel_span_status(&telemetry->span, OTEL_STATUS_ERROR, req->failure.err == err ? req->failure.detail : NULL);
-    otel_span_end(&telemetry->span);
+    int64_t start_wall_ns = telemetry->start_wall_ns;
+    otel_span_end_at(&telemetry->span, start_wall_ns ? start_wall_ns + call_took_ns(call) : 0);
 }
 
 static const struct tracing tracing = {.begin = begin, .end = end};

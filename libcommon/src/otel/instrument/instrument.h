@@ -19,6 +19,7 @@ struct call_series;
 struct call_telemetry {
     struct otel_span span;
     struct call_site *site;
+    int64_t start_wall_ns; /* of the call's begin; 0: the span starts and ends by itself */
 };
 
 /* Of one kind of call: what its span says at the begin and at the end, and what is measured. */

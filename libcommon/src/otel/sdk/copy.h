@@ -2,6 +2,7 @@
 #ifndef OTEL_SDK_COPY_H
 #define OTEL_SDK_COPY_H
 
+#include <endian.h>
 #include <string.h>
 
 #include "common/arena.h"
@@ -27,17 +28,63 @@ void attributes_put(struct arena *arena, struct attribute_list *list, const char
 
 bool attributes_have(const struct attribute_list *list, const char *key, size_t key_bytes);
 
-/* A key's first eight bytes, and its bit in an attribute_list's seen. */
+static inline uint64_t little16(const char *bytes)
+{
+    uint16_t word;
+    memcpy(&word, bytes, sizeof word);
+    return le16toh(word);
+}
+
+static inline uint64_t little32(const char *bytes)
+{
+    uint32_t word;
+    memcpy(&word, bytes, sizeof word);
+    return le32toh(word);
+}
+
+/* A key's first eight bytes, behind a short one zeros, and its bit in an attribute_list's seen. Read as two numbers
+ * that overlap: a number that is put together in memory is waited for. */
 static inline uint64_t key_begins(const char *key, size_t bytes)
 {
     uint64_t word = 0;
-    memcpy(&word, key, bytes + 1 >= sizeof word ? sizeof word : bytes);
+    if (bytes + 1 >= sizeof word)
+        memcpy(&word, key, sizeof word);
+    else if (bytes >= 4)
+        word = htole64(little32(key) | little32(key + bytes - 4) << (bytes - 4) * 8);
+    else if (bytes >= 2)
+        word = htole64(little16(key) | little16(key + bytes - 2) << (bytes - 2) * 8);
+    else if (bytes > 0)
+        word = htole64((unsigned char)*key);
     return word;
 }
 
 static inline uint64_t key_bit(uint64_t begins, size_t key_bytes)
 {
     return UINT64_C(1) << ((begins + key_bytes) * UINT64_C(0x9e3779b97f4a7c15) >> 58);
+}
+
+/* Less than eight bytes; what it returns has the bits of all. */
+static inline uint64_t copy_short(char *out, const char *text, size_t bytes)
+{
+    uint32_t words[2];
+    uint16_t halves[2];
+    if (bytes >= 4) {
+        memcpy(&words[0], text, 4);
+        memcpy(&words[1], text + bytes - 4, 4);
+        memcpy(out, &words[0], 4);
+        memcpy(out + bytes - 4, &words[1], 4);
+        return words[0] | words[1];
+    }
+    if (bytes >= 2) {
+        memcpy(&halves[0], text, 2);
+        memcpy(&halves[1], text + bytes - 2, 2);
+        memcpy(out, &halves[0], 2);
+        memcpy(out + bytes - 2, &halves[1], 2);
+        return halves[0] | halves[1];
+    }
+    if (bytes > 0)
+        *out = *text;
+    return bytes > 0 ? (unsigned char)*text : 0;
 }
 
 /* Copies what is ASCII all through, as nearly all texts are, in one go; no NUL. False: it is not. */
@@ -55,11 +102,8 @@ static inline __attribute__((always_inline)) bool ascii_copy(void *out, const ch
         memcpy(&word, text + bytes - sizeof word, sizeof word);
         memcpy(to + bytes - sizeof word, &word, sizeof word);
         any |= word;
-        i = bytes;
-    }
-    for (; i < bytes; i++) {
-        to[i] = text[i];
-        any |= (unsigned char)text[i];
+    } else if (i < bytes) {
+        any = copy_short(to, text, bytes);
     }
     return (any & UINT64_C(0x8080808080808080)) == 0;
 }

@@ -11,14 +11,15 @@
 
 enum signal { SIGNAL_TRACES, SIGNAL_METRICS, SIGNAL_LOGS };
 
-/* A span or log record as the field of OTLP's protobuf that it becomes, whoever made it having encoded it: while it was
- * in that core's cache, and in less memory than the record takes, so that the exporting thread has little to read. */
+/* A span or log record as the field of OTLP's protobuf that it becomes, whoever made it having encoded it while it was
+ * in that core's cache. Its bytes mostly lie behind those of the record before, so that the exporting thread has them
+ * sent from there, and reads none. */
 struct encoded_record {
     const struct sdk_scope *scope;
-    struct encoded_chunk *chunk; /* private */
+    const uint8_t *bytes;
+    struct encoded_chunk *chunk; /* that bytes are in */
     _Atomic(uint32_t) users;     /* private */
     uint32_t size;
-    uint8_t bytes[];
 };
 
 struct export_batch {
@@ -70,6 +71,18 @@ struct otlp_message { /* or a part of one */
     const uint8_t *data;
     size_t size;
 };
+struct otlp_piece {
+    const uint8_t *data;
+    size_t size;
+    struct encoded_chunk *chunk; /* NULL: in the request's own room */
+};
+/* A message in pieces, one behind the other. {0} is an empty one; its memory is used again by the next. */
+struct otlp_request {
+    struct buffer room;
+    struct otlp_piece *pieces;
+    unsigned count, capacity;
+    size_t size; /* of all */
+};
 /* export/encoded.c: each of users will release it, on any thread. */
 struct encoded_record *encoded_span(const struct span_record *span, unsigned users);
 struct encoded_record *encoded_log(const struct log_record *log, unsigned users);
@@ -77,14 +90,21 @@ struct encoded_record *encoded_log(const struct log_record *log, unsigned users)
 struct encoded_record *encoded_plain_log(const struct log_record *log, const struct limit_settings *limits,
                                          unsigned users);
 void encoded_release(void *const *records, unsigned count);
+/* The bytes stay where they are until chunk has been let go once for each hold, even when the records are released. */
+void encoded_hold(struct encoded_chunk *chunk);
+void encoded_let_go(void *chunk);
 /* Attributes as a span has them; in the arena's memory. */
 struct otlp_message encoded_attributes(struct arena *arena, const struct otel_attribute *attributes, unsigned count);
 /* export/decode.c: fills an empty record; its memory is in out's arena. */
 void encoded_read_span(const struct encoded_record *record, struct span_record *out);
 void encoded_read_log(const struct encoded_record *record, struct log_record *out);
 /* ExportTraceServiceRequest, ExportMetricsServiceRequest or ExportLogsServiceRequest, grouped by scope; size 0 when
- * there is nothing to tell. In room's memory, whatever that held before. */
-struct otlp_message otlp_encode(struct buffer *room, const struct export_batch *batch);
+ * there is nothing to tell. Replaces what request held. Encoded records become pieces where they lie: they must not be
+ * released, or their chunks be held, as long as those are read. */
+void otlp_encode(struct otlp_request *request, const struct export_batch *batch);
+void otlp_request_free(struct otlp_request *request);
+/* In one piece: in room's memory, unless it is in one already. */
+struct otlp_message otlp_join(const struct otlp_request *request, struct buffer *room);
 /* The same as one OTLP/JSON object (hex ids, 64-bit integers as text), without newline. */
 void otlp_encode_json(struct buffer *out, const struct export_batch *batch);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common/mem.h"
+#include "otel/sdk/fetch.h"
 
 enum { CELLS_AHEAD = 4 };
 
@@ -37,7 +38,7 @@ bool ring_put(struct ring *ring, void *item, uint64_t *out_position)
         } else if (atomic_compare_exchange_weak(&ring->head, &position, position + 1)) {
             cell->item = item;
             /* The other side wrote to the cells last; the next ones are on their way when they are due. */
-            __builtin_prefetch(&ring->cells[(position + CELLS_AHEAD) & ring->mask], 1);
+            fetch_to_write(&ring->cells[(position + CELLS_AHEAD) & ring->mask]);
             atomic_store_explicit(&cell->turn, position + 1, memory_order_release);
             if (out_position)
                 *out_position = position;

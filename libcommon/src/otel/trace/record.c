@@ -8,10 +8,17 @@
 #include "base/sanitizer.h"
 #include "common/mem.h"
 #include "otel/sdk/copy.h"
+#include "otel/sdk/fetch.h"
 #include "otel/sdk/set.h"
 #include "otel/trace/wall.h"
 
-enum { CAPACITY_FIRST = 4, ATTRIBUTES_AT_HOME = 12, IN_HAND_MAX = 64, MOVED_AT_ONCE = IN_HAND_MAX / 2 };
+enum {
+    CAPACITY_FIRST = 4,
+    ATTRIBUTES_AT_HOME = 12,
+    IN_HAND_MAX = 64,
+    MOVED_AT_ONCE = IN_HAND_MAX / 2,
+    CACHE_LINE_BYTES = 64
+};
 
 struct pooled_record {
     struct span_record record;
@@ -147,8 +154,17 @@ struct span_record *record_take(const struct limit_settings *limits)
     reset_at_home(taken);
     clear(taken);
     taken->limits = *limits;
+    if (hand.count > 0)
+        record_fetch(&hand.records[hand.count - 1]->record); /* for the next span */
     atomic_store_explicit(&taken->users, 1, memory_order_relaxed);
     return &taken->record;
+}
+
+void record_fetch(const struct span_record *record)
+{
+    const char *memory = (const char *)record;
+    for (size_t at = 0; at < sizeof *record; at += CACHE_LINE_BYTES)
+        fetch_to_write(memory + at);
 }
 
 void record_share(struct span_record *record, unsigned users)

@@ -15,6 +15,8 @@ struct span_record *record_take(const struct limit_settings *limits);
 /* Every one of users will release it. */
 void record_share(struct span_record *record, unsigned users);
 void record_release(void *record);
+/* What an ordinary span's end is about to read comes closer. NULL is allowed. */
+void record_fetch(const struct span_record *record);
 
 /* OTLP's flags: those of W3C, and whether the parent, or what is linked, was remote. */
 static inline uint32_t span_flags(uint8_t w3c, bool remote)

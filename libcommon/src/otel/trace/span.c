@@ -56,9 +56,11 @@ static void state_keep(struct otel_span *span, const struct sampling *sampling)
 
 static void times_begin(struct span_record *record, int64_t start_wall_ns)
 {
-    struct moment now = wall_now();
-    record->start_wall_ns = start_wall_ns ? start_wall_ns : now.wall_ns;
-    record->start_ticks = start_wall_ns ? 0 : now.ticks;
+    struct moment start = {.wall_ns = start_wall_ns};
+    if (!start_wall_ns)
+        start = wall_now();
+    record->start_wall_ns = start.wall_ns;
+    record->start_ticks = start.ticks;
 }
 
 static void record_begin(struct otel_span *span, const struct otel_tracer *tracer, const char *name,

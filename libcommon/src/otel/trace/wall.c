@@ -28,6 +28,7 @@ enum { RATE_BITS = 32, SMOOTH = 8, TOLERANCE = 100 };
 static struct {
     _Atomic(uint64_t) version, ticks, rate, refresh_ticks; /* rate: ns a tick, RATE_BITS of it behind the point */
     _Atomic(int64_t) wall_ns;
+    _Atomic(int64_t) ahead_ns, refresh_ns; /* of the wall time to the monotonic one; each stands for itself */
 } base;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -78,15 +79,17 @@ static uint64_t rate_between(const struct reading *from, const struct reading *t
     return (uint64_t)(((__uint128_t)ns << RATE_BITS) / (ticks ? ticks : 1));
 }
 
-static void publish(uint64_t ticks, int64_t wall_ns, uint64_t rate)
+static void publish(const struct reading *now, int64_t wall_ns, uint64_t rate)
 {
     uint64_t version = atomic_load_explicit(&base.version, memory_order_relaxed);
     atomic_exchange(&base.version, version + 1);
-    atomic_store_explicit(&base.ticks, ticks, memory_order_release);
+    atomic_store_explicit(&base.ticks, now->ticks, memory_order_release);
     atomic_store_explicit(&base.wall_ns, wall_ns, memory_order_release);
     atomic_store_explicit(&base.rate, rate, memory_order_release);
     atomic_store_explicit(&base.refresh_ticks, ((uint64_t)REFRESH_NS << RATE_BITS) / rate, memory_order_release);
     atomic_store_explicit(&base.version, version + 2, memory_order_release);
+    atomic_store_explicit(&base.ahead_ns, wall_ns - now->monotonic_ns, memory_order_relaxed);
+    atomic_store_explicit(&base.refresh_ns, now->monotonic_ns + REFRESH_NS, memory_order_release);
 }
 
 static __attribute__((noinline)) void refresh(void)
@@ -103,7 +106,7 @@ static __attribute__((noinline)) void refresh(void)
             rate = measured; /* else the counter was set meanwhile */
         rate_from = now;
     }
-    publish(now.ticks, llabs(error_ns) > STEP_NS ? now.wall_ns : predicted_ns + error_ns / SMOOTH, rate);
+    publish(&now, llabs(error_ns) > STEP_NS ? now.wall_ns : predicted_ns + error_ns / SMOOTH, rate);
     pthread_mutex_unlock(&lock);
 }
 
@@ -134,7 +137,7 @@ static void measure_first(void)
         now = read_clocks();
         rate = rate_between(&rate_from, &now);
     }
-    publish(now.ticks, now.wall_ns, rate);
+    publish(&now, now.wall_ns, rate);
 }
 
 void wall_init(void)
@@ -169,4 +172,14 @@ int64_t wall_since(int64_t start_wall_ns, uint64_t start_ticks)
     if (now < start_ticks) /* a machine that was put to sleep and woke up elsewhere */
         return wall_now().wall_ns;
     return start_wall_ns + to_ns(now - start_ticks, atomic_load_explicit(&base.rate, memory_order_relaxed));
+}
+
+int64_t wall_of(int64_t monotonic_ns)
+{
+    int64_t refresh_ns = atomic_load_explicit(&base.refresh_ns, memory_order_acquire);
+    if (refresh_ns == 0)
+        return 0;
+    if (__builtin_expect(monotonic_ns > refresh_ns, 0))
+        refresh();
+    return monotonic_ns + atomic_load_explicit(&base.ahead_ns, memory_order_relaxed);
 }

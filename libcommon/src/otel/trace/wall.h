@@ -17,5 +17,7 @@ struct moment {
 struct moment wall_now(void);
 /* The wall time that it is now by the clock as it stood at start. */
 int64_t wall_since(int64_t start_wall_ns, uint64_t start_ticks);
+/* The wall time of a moment that clock_now_ns() told just now; 0 before wall_init(). */
+int64_t wall_of(int64_t monotonic_ns);
 
 #endif
