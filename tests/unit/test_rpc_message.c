@@ -157,6 +157,26 @@ static void test_metadata_set_is_metadata_got(void **state)
     rpc_metadata_done(&out);
 }
 
+static void test_metadata_of_any_length_is_carried(void **state)
+{
+    (void)state;
+    char texts[3][RPC_METADATA_TEXTS];
+    struct rpc_metadata out;
+    rpc_metadata_init(&out);
+    const char *keys[] = {"first", "second", "third"};
+    for (int i = 0; i < 3; i++) {
+        memset(texts[i], 'a' + i, sizeof texts[i]);
+        texts[i][i == 1 ? 10 : sizeof texts[i] - 1] = '\0';
+        out.carrier.set(&out.carrier, keys[i], texts[i]);
+    }
+    grpc_metadata_array array = {.count = out.count, .capacity = out.count, .metadata = out.entries};
+    struct rpc_received in;
+    rpc_received_init(&in, &array, &arena);
+    for (int i = 0; i < 3; i++)
+        assert_string_equal(in.carrier.get(&in.carrier, keys[i]), texts[i]);
+    rpc_metadata_done(&out);
+}
+
 static void test_metadata_beyond_the_limit_is_left_out_and_counted(void **state)
 {
     (void)state;
@@ -246,6 +266,7 @@ int main(void)
         cmocka_unit_test(test_deadline_that_is_over_stays_over),
         cmocka_unit_test(test_no_deadline_is_never),
         cmocka_unit_test(test_metadata_set_is_metadata_got),
+        cmocka_unit_test(test_metadata_of_any_length_is_carried),
         cmocka_unit_test(test_metadata_beyond_the_limit_is_left_out_and_counted),
         cmocka_unit_test(test_metadata_that_grpc_cannot_carry_is_left_out),
         cmocka_unit_test(test_names_without_a_scheme_are_looked_up_in_dns),

@@ -129,6 +129,16 @@ void rpc_received_init(struct rpc_received *received, const grpc_metadata_array 
     *received = (struct rpc_received){.carrier.get = received_get, .metadata = metadata, .arena = arena};
 }
 
+static grpc_slice slice_of(struct rpc_metadata *metadata, const char *text)
+{
+    size_t bytes = strlen(text);
+    if (bytes > RPC_METADATA_TEXTS - metadata->used)
+        return grpc_slice_from_copied_buffer(text, bytes);
+    char *copy = memcpy(metadata->texts + metadata->used, text, bytes);
+    metadata->used += (unsigned)bytes;
+    return grpc_slice_from_static_buffer(copy, bytes);
+}
+
 /* Core looks at both again, and refuses a whole call for one that is wrong. What we write ourselves is right. */
 static bool is_legal(const char *key, grpc_slice k, grpc_slice v)
 {
@@ -138,7 +148,7 @@ static bool is_legal(const char *key, grpc_slice k, grpc_slice v)
 static void metadata_set(const struct carrier *carrier, const char *key, const char *value)
 {
     struct rpc_metadata *metadata = (struct rpc_metadata *)(uintptr_t)carrier;
-    grpc_slice k = grpc_slice_from_copied_string(key), v = grpc_slice_from_copied_string(value);
+    grpc_slice k = slice_of(metadata, key), v = slice_of(metadata, value);
     if (metadata->count == RPC_METADATA_MAX || !is_legal(key, k, v)) {
         grpc_slice_unref(k);
         grpc_slice_unref(v);
@@ -151,7 +161,7 @@ static void metadata_set(const struct carrier *carrier, const char *key, const c
 void rpc_metadata_init(struct rpc_metadata *metadata)
 {
     metadata->carrier = (struct carrier){.set = metadata_set};
-    metadata->count = metadata->refused = 0;
+    metadata->count = metadata->refused = metadata->used = 0;
 }
 
 void rpc_metadata_done(struct rpc_metadata *metadata)

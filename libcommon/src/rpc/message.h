@@ -44,14 +44,17 @@ struct rpc_received {
 void rpc_received_init(struct rpc_received *received, const grpc_metadata_array *metadata, struct arena *arena);
 
 /* Metadata of a call that goes out; beyond RPC_METADATA_MAX entries, or with a key or value
- * that gRPC does not carry, set() leaves the entry out. */
-enum { RPC_METADATA_MAX = 8 };
+ * that gRPC does not carry, set() leaves the entry out. Core reads the texts here, where they fit:
+ * they stay until the batch of operations that sends them has ended. */
+enum { RPC_METADATA_MAX = 8, RPC_METADATA_TEXTS = 256 };
 
 struct rpc_metadata {
     struct carrier carrier; /* first */
     grpc_metadata entries[RPC_METADATA_MAX];
     unsigned count;
     unsigned refused;
+    unsigned used; /* of texts */
+    char texts[RPC_METADATA_TEXTS];
 };
 
 void rpc_metadata_init(struct rpc_metadata *metadata);

@@ -4,6 +4,8 @@
 
 #include "common/mem.h"
 
+enum { CAPACITY_FIRST = 8 };
+
 static const struct sdk_scope *scope_of(const struct export_batch *batch, unsigned index)
 {
     if (batch->encoded)
@@ -26,6 +28,10 @@ static unsigned group_of(struct scope_groups *groups, unsigned near, const struc
     for (unsigned i = 0; i < groups->count; i++)
         if (groups->groups[i].scope == scope)
             return i;
+    if (groups->count == groups->capacity) {
+        groups->capacity = groups->capacity ? groups->capacity * 2 : CAPACITY_FIRST;
+        groups->groups = mem_resize(groups->groups, groups->capacity, sizeof *groups->groups);
+    }
     groups->groups[groups->count] = (struct scope_group){scope, NO_ITEM, NO_ITEM};
     return groups->count++;
 }
@@ -43,9 +49,7 @@ static void chain(struct scope_groups *groups, struct scope_group *group, int in
 
 void scope_groups_make(struct scope_groups *out, const struct export_batch *batch, bool descending)
 {
-    out->groups = mem_array(batch->count, sizeof *out->groups);
-    out->next = mem_array(batch->count, sizeof *out->next);
-    out->count = 0;
+    *out = (struct scope_groups){.next = mem_array(batch->count, sizeof *out->next)};
     unsigned group = 0;
     for (unsigned i = 0; i < batch->count; i++) {
         if (batch->signal == SIGNAL_METRICS && batch->metrics[i].point_count == 0)

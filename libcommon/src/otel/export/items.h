@@ -14,7 +14,7 @@ struct scope_group {
 
 struct scope_groups {
     struct scope_group *groups; /* in the order in which their first record stands */
-    unsigned count;
+    unsigned count, capacity;
     int *next; /* the one after each, NO_ITEM at the end */
 };
 

@@ -363,9 +363,7 @@ void store_record(struct store *store, unsigned slot, const struct measurement *
 static void add_lanes(struct store *store, struct point *point)
 {
     unsigned lanes = lane_count();
-    char *memory = aligned_alloc(CACHE_LINE_BYTES, store->lane_bytes * lanes);
-    if (!memory)
-        abort();
+    char *memory = mem_aligned(CACHE_LINE_BYTES, store->lane_bytes * lanes);
     for (unsigned slot = 0; slot < lanes; slot++)
         for (unsigned bank = 0; bank < 2; bank++)
             cell_init(&store->stream, point_lane(store, memory, slot, bank));
