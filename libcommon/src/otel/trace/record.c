@@ -21,7 +21,7 @@ enum {
 };
 
 struct pooled_record {
-    struct span_record record;
+    _Alignas(CACHE_LINE_BYTES) struct span_record record;
     struct limit_settings limits;
     char *home, *home_end; /* the arena's one chunk, while it has no more */
     _Atomic(unsigned) users;
@@ -74,7 +74,7 @@ static void reset_at_home(struct pooled_record *record)
 
 static struct pooled_record *record_new(void)
 {
-    struct pooled_record *fresh = mem_alloc(sizeof *fresh);
+    struct pooled_record *fresh = mem_aligned(_Alignof(struct pooled_record), sizeof *fresh);
     arena_init(&fresh->record.arena, RECORD_CHUNK_BYTES);
     arena_alloc_raw(&fresh->record.arena, 1);
     reset(fresh);
@@ -163,7 +163,7 @@ struct span_record *record_take(const struct limit_settings *limits)
 void record_fetch(const struct span_record *record)
 {
     const char *memory = (const char *)record;
-    for (size_t at = 0; at < sizeof *record; at += CACHE_LINE_BYTES)
+    for (size_t at = 0; at < offsetof(struct pooled_record, first); at += CACHE_LINE_BYTES)
         fetch_to_write(memory + at);
 }
 
