@@ -9,6 +9,7 @@
 #include "otel/export/otlp.h"
 #include "otel/sdk/buffer.h"
 #include "otel/sdk/fetch.h"
+#include "otel/sdk/thread.h"
 
 enum {
     CHUNK_BYTES = 32768,
@@ -40,14 +41,13 @@ static struct {
     unsigned count;
 } spare = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* This thread's. */
+static void own_end(void);
+
 static _Thread_local struct {
     struct buffer scratch;
     struct writing spans, logs;
-    bool watched; /* all of it is given back when the thread ends */
-} own;
-
-static pthread_key_t own_key;
+    struct thread_own end;
+} own = {.end.give_back = own_end};
 
 /* --- chunks */
 
@@ -111,26 +111,11 @@ static void writing_end(struct writing *writing)
     writing->chunk = NULL;
 }
 
-static void own_end(void *unused)
+static void own_end(void)
 {
-    (void)unused;
     writing_end(&own.spans);
     writing_end(&own.logs);
     buffer_free(&own.scratch);
-    own.watched = false;
-}
-
-static void make_key(void)
-{
-    pthread_key_create(&own_key, own_end);
-}
-
-static void own_watch(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, make_key);
-    pthread_setspecific(own_key, &own);
-    own.watched = true;
 }
 
 /* --- records */
@@ -193,8 +178,7 @@ static struct encoded_record *keep(struct writing *writing, const struct wire *w
 
 static void start(struct wire *wire)
 {
-    if (!own.watched)
-        own_watch();
+    thread_watch(&own.end);
     wire_start(wire, &own.scratch);
 }
 

@@ -6,6 +6,7 @@
 #include "common/mem.h"
 #include "otel/logs/internal.h"
 #include "otel/sdk/ring.h"
+#include "otel/sdk/thread.h"
 
 enum { IDLE_MAX = 1024, RECORD_CHUNK_BYTES = 2048 };
 
@@ -18,13 +19,13 @@ struct pooled {
 static struct ring idle;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+static void own_end(void);
+
 /* What this thread released last is what it takes next, while it is in this core's cache. */
 static _Thread_local struct {
     struct pooled *record;
-    bool watched; /* it is freed when the thread ends */
-} own;
-
-static pthread_key_t own_key;
+    struct thread_own end;
+} own = {.end.give_back = own_end};
 
 static void pooled_free(struct pooled *pooled)
 {
@@ -32,19 +33,16 @@ static void pooled_free(struct pooled *pooled)
     free(pooled);
 }
 
-static void own_end(void *unused)
+static void own_end(void)
 {
-    (void)unused;
     if (own.record)
         pooled_free(own.record);
     own.record = NULL;
-    own.watched = false;
 }
 
 static void pool_init(void)
 {
     ring_init(&idle, IDLE_MAX);
-    pthread_key_create(&own_key, own_end);
 }
 
 /* By the thread that takes it: the one that exported it is to leave its memory alone. */
@@ -68,11 +66,8 @@ static struct pooled *pooled_take(void)
 {
     struct pooled *pooled = own.record;
     own.record = NULL;
-    if (!own.watched) {
-        pthread_once(&once, pool_init);
-        pthread_setspecific(own_key, &own);
-        own.watched = true;
-    }
+    pthread_once(&once, pool_init);
+    thread_watch(&own.end);
     if (!pooled)
         pooled = ring_take(&idle);
     return pooled ? pooled : pooled_new();
@@ -95,7 +90,7 @@ void log_record_release(void *record)
         return;
     if (pooled->record.arena.end != pooled->home_end)
         clear(pooled); /* a large record's memory is not kept */
-    if (own.watched && !own.record)
+    if (own.end.watched && !own.record)
         own.record = pooled;
     else if (!ring_put(&idle, pooled, NULL))
         pooled_free(pooled);

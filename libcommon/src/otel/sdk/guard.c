@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "otel/sdk/thread.h"
 
 enum { CACHE_LINE_BYTES = 64, YIELDS_MAX = 100, NAP_US = 100 };
 
@@ -15,7 +16,6 @@ __thread struct guard_thread *guard_self;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static pthread_key_t key;
 static bool fenced;
 static struct guard_thread *threads; /* never freed: an ended thread's is taken by the next one */
 
@@ -30,9 +30,9 @@ static void find_barrier(void)
         fenced = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) != 0;
 }
 
-static void leave(void *thread)
+static void leave(void)
 {
-    struct guard_thread *self = thread;
+    struct guard_thread *self = guard_self;
     guard_self = NULL;
     pthread_mutex_lock(&lock);
     self->taken = false;
@@ -65,7 +65,6 @@ static void after_fork_in_child(void)
 static void prepare(void)
 {
     find_barrier();
-    pthread_key_create(&key, leave);
     pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 
@@ -84,6 +83,7 @@ static struct guard_thread *take(void)
 
 struct guard_thread *guard_join(void)
 {
+    static _Thread_local struct thread_own own = {.give_back = leave};
     pthread_once(&once, prepare);
     pthread_mutex_lock(&lock);
     struct guard_thread *self = take();
@@ -91,7 +91,7 @@ struct guard_thread *guard_join(void)
     self->fenced = fenced;
     pthread_mutex_unlock(&lock);
     guard_self = self;
-    pthread_setspecific(key, self);
+    thread_watch(&own);
     return self;
 }
 

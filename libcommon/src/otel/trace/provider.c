@@ -5,6 +5,7 @@
 #include "common/mem.h"
 #include "otel/trace/pipeline.h"
 #include "otel/trace/record.h"
+#include "otel/trace/wall.h"
 
 enum { PIPELINE_CHUNK_BYTES = 1024 };
 
@@ -52,7 +53,7 @@ struct traces_pipeline *traces_prepare(const struct sdk_settings *settings, cons
 {
     const struct traces_pipeline *current = atomic_load(&traces_current);
     struct traces_pipeline *pipeline = mem_alloc(sizeof *pipeline);
-    records_init();
+    wall_init();
     arena_init(&pipeline->arena, PIPELINE_CHUNK_BYTES);
     pipeline->sampler = sampler_new(&pipeline->arena, &settings->sampler);
     pipeline->limits = settings->span_limits;

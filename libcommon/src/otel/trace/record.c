@@ -10,7 +10,7 @@
 #include "otel/sdk/copy.h"
 #include "otel/sdk/fetch.h"
 #include "otel/sdk/set.h"
-#include "otel/trace/wall.h"
+#include "otel/sdk/thread.h"
 
 enum {
     CAPACITY_FIRST = 4,
@@ -38,12 +38,13 @@ static struct {
 /* Records that this thread took from the pool in one go, or used last. */
 struct hand {
     unsigned count;
-    bool watched; /* they go back when the thread ends */
+    struct thread_own end;
     struct pooled_record *records[IN_HAND_MAX];
 };
 
-static _Thread_local struct hand hand;
-static pthread_key_t hand_key;
+static void hand_empty(void);
+
+static _Thread_local struct hand hand = {.end.give_back = hand_empty};
 
 static struct pooled_record *pooled(struct span_record *record)
 {
@@ -98,35 +99,14 @@ static void give_back(unsigned count)
         record_free(hand.records[--hand.count]);
 }
 
-static void hand_empty(void *unused)
+static void hand_empty(void)
 {
-    (void)unused;
     give_back(hand.count);
-    hand.watched = false;
-}
-
-static void pool_init(void)
-{
-    pthread_key_create(&hand_key, hand_empty);
-    wall_init();
-}
-
-void records_init(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, pool_init);
-}
-
-static void hand_watch(void)
-{
-    if (!hand.watched)
-        pthread_setspecific(hand_key, &hand);
-    hand.watched = true;
 }
 
 static __attribute__((noinline)) struct pooled_record *fill_hand(void)
 {
-    hand_watch();
+    thread_watch(&hand.end);
     pthread_mutex_lock(&pool.lock);
     while (pool.count > 0 && hand.count < MOVED_AT_ONCE)
         hand.records[hand.count++] = pool.records[--pool.count];
@@ -183,7 +163,7 @@ void record_release(void *record)
         reset(released); /* a large span's memory is not kept */
     if (hand.count == IN_HAND_MAX)
         give_back(MOVED_AT_ONCE);
-    hand_watch();
+    thread_watch(&hand.end);
     hand.records[hand.count++] = released;
 }
 

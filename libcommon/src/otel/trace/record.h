@@ -8,7 +8,6 @@
 
 enum { RECORDS_KEPT = 4096, RECORD_CHUNK_BYTES = 2048 };
 
-void records_init(void); /* before the first record_take(); again is harmless */
 /* Empty, but for what a span begins with: scope, ids, flags, name, kind and times. The limits are copied: they hold for
  * the span's whole life. */
 struct span_record *record_take(const struct limit_settings *limits);

@@ -125,7 +125,6 @@ static void start_without(struct otel_span *span, const struct trace_context *pa
     span->context.span = span;
     if (!state_is_borrowed(parent))
         return;
-    records_init();
     span->record = record_take(&none);
     state_keep(span, &(struct sampling){0});
 }
