@@ -145,7 +145,7 @@ static void url_refuses(const char *words, const char *format, ...)
 static void test_a_server_is_believed_as_far_as_sslmode_says(void **state)
 {
     (void)state;
-    char url[1024];
+    char url[1024] = "";
     const struct db_settings settings = settings_for(url);
     snprintf(url, sizeof url, "postgresql://postgres@localhost:%d/ecommerce?sslmode=verify-full&sslrootcert=%s",
              server.port, certificates.ca);
@@ -174,7 +174,7 @@ static void test_a_plain_server_is_refused_where_tls_is_wanted(void **state)
 static void test_a_client_certificate_is_a_login(void **state)
 {
     (void)state;
-    char url[1500], command[1024];
+    char url[1500] = "", command[1024];
     const struct db_settings settings = settings_for(url);
     /* The rule's map says which user the certificate's name may be. */
     snprintf(command, sizeof command, "echo 'client client client' >> %s/data/pg_ident.conf", server.directory);
@@ -235,7 +235,7 @@ static void through_a_rotation(struct request *req, void *arg)
 static void test_a_password_file_is_read_for_each_new_connection(void **state)
 {
     (void)state;
-    char url[256], message[512] = "";
+    char url[256] = "", message[512] = "";
     struct db_settings settings = settings_for(url);
     snprintf(url, sizeof url, "postgresql://clerk:stale@127.0.0.1:%d/ecommerce", server.port);
     snprintf(password_file, sizeof password_file, "%s/password", certificates.home.directory);
@@ -256,7 +256,7 @@ static void test_a_password_file_is_read_for_each_new_connection(void **state)
 static void test_a_password_of_its_own_takes_the_place_of_the_urls(void **state)
 {
     (void)state;
-    char url[256];
+    char url[256] = "";
     struct db_settings settings = settings_for(url);
     sql("alter role clerk password 'third'");
     snprintf(url, sizeof url, "postgresql://clerk@127.0.0.1:%d/ecommerce", server.port);
