@@ -139,17 +139,11 @@ static grpc_slice slice_of(struct rpc_metadata *metadata, const char *text)
     return grpc_slice_from_static_buffer(copy, bytes);
 }
 
-/* Core looks at both again, and refuses a whole call for one that is wrong. What we write ourselves is right. */
-static bool is_legal(const char *key, grpc_slice k, grpc_slice v)
-{
-    return strcmp(key, "traceparent") == 0 || (grpc_header_key_is_legal(k) && grpc_header_nonbin_value_is_legal(v));
-}
-
 static void metadata_set(const struct carrier *carrier, const char *key, const char *value)
 {
     struct rpc_metadata *metadata = (struct rpc_metadata *)(uintptr_t)carrier;
     grpc_slice k = slice_of(metadata, key), v = slice_of(metadata, value);
-    if (metadata->count == RPC_METADATA_MAX || !is_legal(key, k, v)) {
+    if (metadata->count == RPC_METADATA_MAX || !grpc_header_key_is_legal(k) || !grpc_header_nonbin_value_is_legal(v)) {
         grpc_slice_unref(k);
         grpc_slice_unref(v);
         metadata->refused++;

@@ -8,7 +8,7 @@
 #include "common/mem.h"
 #include "otel/export/otlp.h"
 #include "otel/sdk/buffer.h"
-#include "otel/sdk/fetch.h"
+#include "otel/sdk/cache.h"
 #include "otel/sdk/thread.h"
 
 enum {
@@ -17,7 +17,6 @@ enum {
     CHUNKS_KEPT = 64,
     SCRATCH_KEPT_MAX = 65536,
     FETCHED_BYTES = 512,
-    CACHE_LINE_BYTES = 64,
     STILL_WRITTEN = 1 << 30
 };
 
@@ -123,12 +122,9 @@ static void own_end(void)
 /* The exporting thread read the chunk last. Until the next record comes, the memory for it can. */
 static void fetch_ahead(const struct writing *writing)
 {
-    const uint8_t *end = (const uint8_t *)writing->last;
-    if (end - writing->next > FETCHED_BYTES)
-        end = writing->next + FETCHED_BYTES;
-    for (const uint8_t *at = writing->next; at < end; at += CACHE_LINE_BYTES)
-        fetch_to_write(at);
-    fetch_to_write(writing->last - 1);
+    size_t free_bytes = (size_t)((uint8_t *)writing->last - writing->next);
+    fetch_to_write(writing->next, free_bytes < FETCHED_BYTES ? free_bytes : FETCHED_BYTES);
+    fetch_to_write(writing->last - 1, sizeof *writing->last);
 }
 
 static void writing_begin(struct writing *writing)

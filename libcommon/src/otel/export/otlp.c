@@ -137,9 +137,7 @@ static size_t mark_of(const struct growing *growing)
 /* As wire_close(), of all that the message is. */
 static void close_around(struct growing *growing, unsigned field, size_t mark)
 {
-    wire_need(&growing->wire, WIRE_SCALAR_MAX);
-    wire_raw_varint(&growing->wire, mark_of(growing) - mark);
-    wire_tag(&growing->wire, field, WIRE_BYTES);
+    wire_close(&growing->wire, field, mark - growing->elsewhere); /* it may wrap, and the length wraps back */
 }
 
 static void put_record(struct wire *wire, const struct export_batch *batch, int index)

@@ -1,7 +1,8 @@
 #include "otel/export/otlp.h"
+#include "otel/sdk/cache.h"
 #include "otel/sdk/set.h"
 
-enum { CACHE_LINE_BYTES = 64, FETCHED_BYTES = 256 };
+enum { FETCHED_BYTES = 256 };
 
 static void put_event(struct wire *wire, unsigned field, const struct event_record *event)
 {

@@ -66,8 +66,10 @@ static struct pooled *pooled_take(void)
 {
     struct pooled *pooled = own.record;
     own.record = NULL;
-    pthread_once(&once, pool_init);
-    thread_watch(&own.end);
+    if (!own.end.watched) {
+        pthread_once(&once, pool_init);
+        thread_watch(&own.end);
+    }
     if (!pooled)
         pooled = ring_take(&idle);
     return pooled ? pooled : pooled_new();

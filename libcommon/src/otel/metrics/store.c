@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/mem.h"
 #include "otel/metrics/pattern.h"
+#include "otel/sdk/cache.h"
 #include "otel/sdk/copy.h"
 
 enum {
@@ -15,8 +16,7 @@ enum {
     POINT_ARENA_BYTES = 192,
     STORE_ARENA_BYTES = 512,
     LANES_MIN = 8,
-    LANES_MAX = 32,
-    CACHE_LINE_BYTES = 64
+    LANES_MAX = 32
 };
 
 _Atomic(unsigned) metrics_bank;

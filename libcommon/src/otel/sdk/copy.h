@@ -42,19 +42,24 @@ static inline uint64_t little32(const char *bytes)
     return le32toh(word);
 }
 
-/* A key's first eight bytes, behind a short one zeros, and its bit in an attribute_list's seen. Read as two numbers
- * that overlap: a number that is put together in memory is waited for. */
+/* Less than eight bytes, and zeros behind them. Read as two numbers that overlap: a number that is put together in
+ * memory is waited for. */
+static inline uint64_t short_word(const char *text, size_t bytes)
+{
+    if (bytes >= 4)
+        return htole64(little32(text) | little32(text + bytes - 4) << (bytes - 4) * 8);
+    if (bytes >= 2)
+        return htole64(little16(text) | little16(text + bytes - 2) << (bytes - 2) * 8);
+    return htole64(bytes > 0 ? (unsigned char)*text : 0);
+}
+
+/* A key's first eight bytes, behind a short one zeros, and its bit in an attribute_list's seen. */
 static inline uint64_t key_begins(const char *key, size_t bytes)
 {
-    uint64_t word = 0;
-    if (bytes + 1 >= sizeof word)
-        memcpy(&word, key, sizeof word);
-    else if (bytes >= 4)
-        word = htole64(little32(key) | little32(key + bytes - 4) << (bytes - 4) * 8);
-    else if (bytes >= 2)
-        word = htole64(little16(key) | little16(key + bytes - 2) << (bytes - 2) * 8);
-    else if (bytes > 0)
-        word = htole64((unsigned char)*key);
+    uint64_t word;
+    if (bytes + 1 < sizeof word)
+        return short_word(key, bytes);
+    memcpy(&word, key, sizeof word);
     return word;
 }
 
@@ -63,28 +68,18 @@ static inline uint64_t key_bit(uint64_t begins, size_t key_bytes)
     return UINT64_C(1) << ((begins + key_bytes) * UINT64_C(0x9e3779b97f4a7c15) >> 58);
 }
 
-/* Less than eight bytes; what it returns has the bits of all. */
-static inline uint64_t copy_short(char *out, const char *text, size_t bytes)
+/* Less than eight bytes, by two moves that overlap. */
+static inline void copy_short(char *out, const char *text, size_t bytes)
 {
-    uint32_t words[2];
-    uint16_t halves[2];
     if (bytes >= 4) {
-        memcpy(&words[0], text, 4);
-        memcpy(&words[1], text + bytes - 4, 4);
-        memcpy(out, &words[0], 4);
-        memcpy(out + bytes - 4, &words[1], 4);
-        return words[0] | words[1];
-    }
-    if (bytes >= 2) {
-        memcpy(&halves[0], text, 2);
-        memcpy(&halves[1], text + bytes - 2, 2);
-        memcpy(out, &halves[0], 2);
-        memcpy(out + bytes - 2, &halves[1], 2);
-        return halves[0] | halves[1];
-    }
-    if (bytes > 0)
+        memcpy(out, text, 4);
+        memcpy(out + bytes - 4, text + bytes - 4, 4);
+    } else if (bytes >= 2) {
+        memcpy(out, text, 2);
+        memcpy(out + bytes - 2, text + bytes - 2, 2);
+    } else if (bytes > 0) {
         *out = *text;
-    return bytes > 0 ? (unsigned char)*text : 0;
+    }
 }
 
 /* Copies what is ASCII all through, as nearly all texts are, in one go; no NUL. False: it is not. */
@@ -103,7 +98,8 @@ static inline __attribute__((always_inline)) bool ascii_copy(void *out, const ch
         memcpy(to + bytes - sizeof word, &word, sizeof word);
         any |= word;
     } else if (i < bytes) {
-        any = copy_short(to, text, bytes);
+        any = short_word(text, bytes);
+        copy_short(to, text, bytes);
     }
     return (any & UINT64_C(0x8080808080808080)) == 0;
 }

@@ -8,9 +8,10 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "otel/sdk/cache.h"
 #include "otel/sdk/thread.h"
 
-enum { CACHE_LINE_BYTES = 64, YIELDS_MAX = 100, NAP_US = 100 };
+enum { YIELDS_MAX = 100, NAP_US = 100 };
 
 __thread struct guard_thread *guard_self;
 

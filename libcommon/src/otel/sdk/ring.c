@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "common/mem.h"
-#include "otel/sdk/fetch.h"
+#include "otel/sdk/cache.h"
 
 enum { CELLS_AHEAD = 4 };
 
@@ -38,7 +38,7 @@ bool ring_put(struct ring *ring, void *item, uint64_t *out_position)
         } else if (atomic_compare_exchange_weak(&ring->head, &position, position + 1)) {
             cell->item = item;
             /* The other side wrote to the cells last; the next ones are on their way when they are due. */
-            fetch_to_write(&ring->cells[(position + CELLS_AHEAD) & ring->mask]);
+            fetch_to_write(&ring->cells[(position + CELLS_AHEAD) & ring->mask], sizeof *cell);
             atomic_store_explicit(&cell->turn, position + 1, memory_order_release);
             if (out_position)
                 *out_position = position;

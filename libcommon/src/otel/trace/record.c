@@ -7,18 +7,12 @@
 
 #include "base/sanitizer.h"
 #include "common/mem.h"
+#include "otel/sdk/cache.h"
 #include "otel/sdk/copy.h"
-#include "otel/sdk/fetch.h"
 #include "otel/sdk/set.h"
 #include "otel/sdk/thread.h"
 
-enum {
-    CAPACITY_FIRST = 4,
-    ATTRIBUTES_AT_HOME = 12,
-    IN_HAND_MAX = 64,
-    MOVED_AT_ONCE = IN_HAND_MAX / 2,
-    CACHE_LINE_BYTES = 64
-};
+enum { CAPACITY_FIRST = 4, ATTRIBUTES_AT_HOME = 12, IN_HAND_MAX = 64, MOVED_AT_ONCE = IN_HAND_MAX / 2 };
 
 struct pooled_record {
     _Alignas(CACHE_LINE_BYTES) struct span_record record;
@@ -142,9 +136,7 @@ struct span_record *record_take(const struct limit_settings *limits)
 
 void record_fetch(const struct span_record *record)
 {
-    const char *memory = (const char *)record;
-    for (size_t at = 0; at < offsetof(struct pooled_record, first); at += CACHE_LINE_BYTES)
-        fetch_to_write(memory + at);
+    fetch_to_write(record, offsetof(struct pooled_record, first));
 }
 
 void record_share(struct span_record *record, unsigned users)
